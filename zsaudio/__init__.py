@@ -1,0 +1,58 @@
+"""zsaudio: recognises sounds that it was never trained on, named in plain words.
+
+The public names are imported on first use, so that ``import zsaudio`` costs no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AudioError": "errors",
+    "ClipTags": "scoring",
+    "Label": "labels",
+    "LabelError": "errors",
+    "LabelSet": "labels",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "OptionError": "errors",
+    "Recognizer": "recognizer",
+    "Tag": "scoring",
+    "ZsaudioError": "errors",
+    "available_models": "models.registry",
+    "builtin_label_sets": "labels",
+    "load_audio": "audio",
+    "load_model": "models.registry",
+    "resample": "resample",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
+
+if TYPE_CHECKING:
+    from zsaudio.audio import load_audio as load_audio
+    from zsaudio.errors import AudioError as AudioError
+    from zsaudio.errors import LabelError as LabelError
+    from zsaudio.errors import MissingExtraError as MissingExtraError
+    from zsaudio.errors import ModelError as ModelError
+    from zsaudio.errors import OptionError as OptionError
+    from zsaudio.errors import ZsaudioError as ZsaudioError
+    from zsaudio.labels import Label as Label
+    from zsaudio.labels import LabelSet as LabelSet
+    from zsaudio.labels import builtin_label_sets as builtin_label_sets
+    from zsaudio.models.registry import available_models as available_models
+    from zsaudio.models.registry import load_model as load_model
+    from zsaudio.recognizer import Recognizer as Recognizer
+    from zsaudio.resample import resample as resample
+    from zsaudio.scoring import ClipTags as ClipTags
+    from zsaudio.scoring import Tag as Tag
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zsaudio' has no attribute '{name}'")
+    return getattr(import_module(f"zsaudio.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

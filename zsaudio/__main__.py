@@ -1,0 +1,5 @@
+"""``python -m zsaudio``."""
+
+from zsaudio.cli import main
+
+main()

@@ -1,0 +1,194 @@
+"""What the commands share: options, inputs, messages, progress and output."""
+
+import glob
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar
+
+import typer
+
+from zsaudio.errors import AudioError, LabelError, OptionError
+
+if TYPE_CHECKING:
+    from zsaudio.labels import LabelSet
+
+debug = False
+T = TypeVar("T")
+
+
+def _set_debug(value: bool) -> None:
+    global debug
+    debug = value
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Recordings, folders, quoted globs ('night/**/*.flac'), or - for a stream on stdin.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        "-l",
+        help="What to listen for, separated by commas, or a built-in set such as @home. Can be repeated.",
+    ),
+]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels-file",
+        help="A file of labels: text, one a line, or YAML with prompts, templates, groups and thresholds.",
+    ),
+]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        help="Sentence that each label is put into, such as 'the sound of {}'. Can be repeated.",
+    ),
+]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="nano, clap, clap-small, a Hugging Face id, or a folder. See 'zsaudio models'."
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Windows that go through the model at once.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the results to this file.", show_default="stdout")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, and how fast.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]
+
+
+def message(text: str) -> None:
+    """Print one line on stderr."""
+    print(f"zsaudio: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def set_verbosity(verbose: bool) -> None:
+    """Show the package's own log on stderr where ``--verbose`` asks for it."""
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("zsaudio: %(message)s"))
+        logging.getLogger("zsaudio").addHandler(handler)
+        logging.getLogger("zsaudio").setLevel(logging.INFO)
+
+
+def read_labels(texts: list[str] | None, path: Path | None, templates: list[str] | None) -> "LabelSet":
+    """Return the label set that ``--labels``, ``--labels-file`` and ``--template`` describe together."""
+    from zsaudio.labels import LabelSet
+
+    if not texts and path is None:
+        raise LabelError(
+            'no labels: name some with --labels "dog barking, siren", take a built-in set '
+            "with --labels @home, or a file with --labels-file"
+        )
+    sets = ([LabelSet.from_file(path)] if path else []) + ([LabelSet.parse(*texts)] if texts else [])
+    labels = sets[0] if len(sets) == 1 else LabelSet.join(sets)
+    return LabelSet(labels, templates, labels.description) if templates else labels
+
+
+def find_recordings(inputs: Iterable[str], recursive: bool) -> Iterator[str | AudioError]:
+    """Yield the recordings that the inputs stand for, each once; an error for an input without any.
+
+    A file named outright is yielded whatever its suffix; of a folder, the files with a known one.
+    """
+    seen = set()
+    for text in inputs:
+        found: list[str] | AudioError
+        if text == "-" or not (os.path.isdir(text) or glob.has_magic(text)) or os.path.isfile(text):
+            found = [text]
+        elif os.path.isdir(text):
+            found = _in_folder(text, recursive) or AudioError(f"{text}: a folder with no audio in it")
+        else:
+            paths = [path for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
+            found = paths or AudioError(f"{text}: no file matches")
+        if isinstance(found, AudioError):
+            yield found
+            continue
+        for path in found:
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _in_folder(folder: str, recursive: bool) -> list[str]:
+    from zsaudio.audio import AUDIO_SUFFIXES
+
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        found += [
+            os.path.join(where, name)
+            for name in sorted(names)
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+        ]
+    return found
+
+
+def open_source(path: str) -> str | IO[bytes]:
+    """Return what the library reads: standard input for ``-``, else the path."""
+    return sys.stdin.buffer if path == "-" else path
+
+
+@contextmanager
+def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
+    """Open the file of ``--output``, or give stdout."""
+    if path is None:
+        yield sys.stdout
+        return
+    if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+        raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written ({error.strerror})") from error
+    with file:
+        yield file
+
+
+def show_progress(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterator[T]:
+    """Yield the items; draw a progress bar where there is a terminal and more than a moment's work."""
+    if quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # where both share a terminal, results go above the bar
+        redirect_stderr=True,
+    )
+    task = progress.add_task(what, total=total)
+    moment = time.monotonic() + 0.5
+    try:
+        for item in items:
+            progress.advance(task)
+            if not progress.live.is_started and time.monotonic() > moment:
+                progress.start()
+            yield item
+    finally:
+        progress.stop()

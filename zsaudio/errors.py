@@ -1,0 +1,28 @@
+"""Errors that zsaudio raises on purpose: one root, and children that are builtins too.
+
+Every message is one line that says what is wrong, in which file, and what to do about it.
+"""
+
+
+class ZsaudioError(Exception):
+    """Root of every error that zsaudio raises on purpose."""
+
+
+class AudioError(ZsaudioError, ValueError):
+    """An input that cannot be used as audio: missing, empty, unreadable, silent of samples."""
+
+
+class LabelError(ZsaudioError, ValueError):
+    """A label, prompt, template or label file that cannot be used."""
+
+
+class OptionError(ZsaudioError, ValueError):
+    """An option whose value cannot be used."""
+
+
+class ModelError(ZsaudioError, RuntimeError):
+    """A model that cannot be found, downloaded or loaded."""
+
+
+class MissingExtraError(ZsaudioError, ImportError):
+    """An optional dependency that is absent or broken."""

@@ -1,0 +1,1 @@
+"""Models: one file a family, a registry, and the bundled weights."""

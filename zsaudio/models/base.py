@@ -1,0 +1,66 @@
+"""What a model is to the rest of zsaudio.
+
+A model turns windows of audio and a set of labels into *logits*: the log-odds that a label is heard in a
+frame. A sigmoid makes them independent scores, a softmax over the labels makes them exclusive ones
+(``zsaudio.scoring``), so every model works with both.
+
+Conventions: windows are float32 mono ``(n_samples,)`` at the model's ``sample_rate``, at most ``window_s``
+long; a shorter one is the last of its clip, and the model pads it in its own way. Embeddings are float32,
+unit norm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from zsaudio.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class LabelBank:
+    """A label set as one model sees it: whatever the model computes once per label set.
+
+    ``names`` gives the order of the labels in the last axis of the logits; ``data`` is the model's own
+    (for models with a joint embedding space: the embeddings, ``(n_labels, dim)``).
+    """
+
+    names: tuple[str, ...]
+    data: Any
+
+
+class Model(Protocol):
+    """Anything that tells how likely labels are in windows of audio."""
+
+    name: str
+    sample_rate: int  # Hz
+    window_s: float  # the longest window it takes; tags are pooled over windows of this length
+    context_s: float  # audio on either side of a frame that its logits depend on; 0: the whole window
+    frame_s: float  # distance between frames; equals window_s where the model does not localise
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Compute what the model needs to know of the labels, once per label set."""
+        ...
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(n_frames, n_labels)``, float32.
+
+        Frame ``k`` is about the time ``[k * frame_s, (k + 1) * frame_s)`` of its window. The result for a
+        window does not depend on the other windows of the call.
+        """
+        ...
+
+
+class Encoder(Model, Protocol):
+    """A model whose audio and text share one embedding space."""
+
+    dim: int
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embeddings ``(n_frames, dim)``, unit norm."""
+        ...
+
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)``, unit norm."""
+        ...

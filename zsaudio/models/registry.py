@@ -1,0 +1,96 @@
+"""Models by name: what there is, and how to load it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsaudio.errors import ModelError
+from zsaudio.models.base import Model
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What to know of a model before choosing it.
+
+    ``source`` is the Hugging Face id of its checkpoint; None where the weights are bundled.
+    """
+
+    name: str
+    source: str | None
+    size: str
+    licence: str
+    good_at: str
+
+
+MODELS = {
+    info.name: info
+    for info in (
+        ModelInfo("nano", None, "20 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
+        ModelInfo(
+            "clap",
+            "laion/larger_clap_general",
+            "776 MB",
+            "Apache-2.0",
+            "any sound a sentence can describe; the accurate one",
+        ),
+        ModelInfo(
+            "clap-small",
+            "laion/clap-htsat-unfused",
+            "614 MB",
+            "Apache-2.0",
+            "the same, a smaller download, somewhat less accurate",
+        ),
+    )
+}
+
+
+def available_models() -> list[str]:
+    """Return the names that ``load_model`` knows, besides Hugging Face ids and local folders."""
+    return list(MODELS)
+
+
+def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    model
+        A name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, or a local folder.
+    device
+        ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    dtype
+        Precision of a CLAP model's audio tower: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
+    """
+    source = MODELS[model].source if model in MODELS else model
+    if source is not None and source == model and not Path(source).is_dir() and not _is_hub_id(source):
+        raise ModelError(
+            f"unknown model '{model}'; known are {', '.join(MODELS)}, the Hugging Face id of a CLAP "
+            "checkpoint (owner/name), or a local folder"
+        )
+    # Imported here: torch takes a second to import, and listing models does not need it.
+    if source is None:
+        from zsaudio.models.nano import Nano
+
+        return Nano(device=device)
+    from zsaudio.models.clap import Clap
+
+    return Clap(source, device=device, dtype=dtype)
+
+
+def where_is(info: ModelInfo) -> str:
+    """Say whether a model's weights are on this machine: ``bundled``, ``downloaded`` or ``not here``."""
+    if info.source is None:
+        return "bundled"
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(info.source, name) for name in ("model.safetensors", "pytorch_model.bin")]
+    return "downloaded" if any(isinstance(path, str) for path in found) else "not here"
+
+
+def _is_hub_id(source: str) -> bool:
+    owner, _, name = source.partition("/")
+    return bool(owner and name) and "/" not in name and not source.startswith((".", "~", "/"))

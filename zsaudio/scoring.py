@@ -1,0 +1,107 @@
+"""Logits -> scores -> tags.
+
+Conventions: a logit is the log-odds that a label is heard; a score is in [0, 1]. Frames of a window, and then
+windows of a clip, are pooled along the first axis; labels are the last axis.
+
+- *Independent* scores ask of each label alone: is it there? They are the sigmoid of the logit; background labels
+  take their share, as further explanations of what is heard: ``odds / (1 + odds + background odds)``.
+- *Exclusive* scores ask: which one is it? They are the softmax over all labels and sum to one, background
+  included.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from zsaudio.labels import LabelSet
+
+Pool = Literal["max", "mean"]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label and its score in [0, 1] for a whole clip."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ClipTags:
+    """What became of one clip: its tags, best first, or the reason why there are none.
+
+    ``clip`` is the clip's path or name, ``duration_s`` its length in seconds.
+    """
+
+    clip: str
+    duration_s: float
+    tags: tuple[Tag, ...] = ()
+    error: Exception | None = None
+
+
+def pool_frames(logits: np.ndarray) -> np.ndarray:
+    """Pool the frames of a window, ``(n_frames, n_labels)`` -> ``(n_labels,)``.
+
+    The odds of the window are the mean of the odds of its frames: a soft maximum, since one frame with high odds
+    outweighs many without, yet no single frame decides.
+    """
+    peak = logits.max(axis=0)
+    return peak + np.log(np.exp(logits - peak).mean(axis=0))
+
+
+def to_scores(logits: np.ndarray, background: np.ndarray, exclusive: bool = False) -> np.ndarray:
+    """Turn logits ``(..., n_labels)`` into scores of the same shape.
+
+    Parameters
+    ----------
+    logits
+        Log-odds of every label of the set.
+    background
+        ``(n_labels,)`` booleans: which labels are background.
+    exclusive
+        Softmax over the labels instead of independent scores.
+    """
+    logits = logits.astype(np.float64)
+    if exclusive:
+        total = np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    else:
+        nothing = np.zeros((*logits.shape[:-1], 1))
+        others = np.logaddexp.reduce(np.concatenate([nothing, logits[..., background]], axis=-1), axis=-1)
+        total = np.where(background, others[..., None], np.logaddexp(others[..., None], logits))
+    return np.exp(logits - total).astype(np.float32)
+
+
+def pool_windows(
+    logits: np.ndarray, durations_s: np.ndarray, background: np.ndarray, pool: Pool, exclusive: bool
+) -> np.ndarray:
+    """Turn the logits of a clip's windows, ``(n_windows, n_labels)``, into its scores ``(n_labels,)``.
+
+    ``max`` asks whether a label is heard anywhere in the clip; ``mean`` averages the windows' scores, each
+    weighted by its length ``durations_s``.
+    """
+    if pool == "max":
+        return to_scores(logits.max(axis=0), background, exclusive)
+    return np.average(to_scores(logits, background, exclusive), axis=0, weights=durations_s)
+
+
+def rank(scores: np.ndarray, labels: LabelSet, top_k: int | None, min_score: float | None) -> tuple[Tag, ...]:
+    """Return the tags of a clip, best first.
+
+    Parameters
+    ----------
+    scores
+        ``(n_labels,)``, in [0, 1].
+    labels
+        The label set; its background labels are left out.
+    top_k
+        Keep at most this many; None: all.
+    min_score
+        Leave out lower scores; None: what is below its label's own threshold, where it has one.
+    """
+    tags = [
+        Tag(label.name, float(score))
+        for label, score in zip(labels, scores, strict=True)
+        if not label.background and score >= ((label.threshold or 0.0) if min_score is None else min_score)
+    ]
+    return tuple(sorted(tags, key=lambda tag: -tag.score)[:top_k])
