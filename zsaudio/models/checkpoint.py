@@ -1,0 +1,157 @@
+"""Find a CLAP checkpoint and load parts of it with transformers, with errors a user can act on.
+
+A checkpoint is a folder: the user's own, or the snapshot of a Hugging Face repository. One that is already
+on this machine is used as it is, without asking the network. Nothing is printed while loading, and
+transformers' settings are as before afterwards.
+"""
+
+import contextlib
+import hashlib
+import json
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsaudio.errors import ModelError
+
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # of a model in both formats, the first is taken
+
+
+def find_checkpoint(source: str) -> Path:
+    """Return the folder of a checkpoint, downloading it if it is not on this machine.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or the folder does not hold a complete CLAP checkpoint.
+    """
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        folder = _from_hub(source)
+    _check(folder)
+    return folder
+
+
+def identity(folder: Path) -> str:
+    """Return a text that changes with a checkpoint's files: the commit of a snapshot, else a fingerprint."""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def load_part(part: Any, folder: Path, **options: Any) -> Any:
+    """Call ``part.from_pretrained`` for a model, extractor or tokenizer class, quietly and checked.
+
+    A model comes in float32, ready for inference.
+    """
+    is_model = issubclass(part, torch.nn.Module)
+    if is_model:
+        options |= {"dtype": torch.float32, "output_loading_info": True}
+    try:
+        with _quiet():
+            loaded = part.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # whatever a damaged file makes a parser raise
+        what = "its weights are" if is_model else "one of its JSON or text files is"
+        raise ModelError(
+            f"{folder}: cannot be loaded, {what} damaged or of another model ({_first_line(error)})"
+        ) from error
+    if not is_model:
+        return loaded
+    model, report = loaded
+    # transformers fills what it does not find with random numbers.
+    if report["missing_keys"]:
+        raise ModelError(
+            f"{folder}: its weights lack {min(report['missing_keys'])}, so they are of another model"
+        )
+    return model.eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def importing_transformers() -> Iterator[None]:
+    """Explain the failure of an import of transformers' audio classes because of a broken torchaudio."""
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as error:
+        if "torchaudio" not in traceback.format_exc():
+            raise
+        raise ModelError(
+            f"torchaudio is installed but does not work with torch {torch.__version__}, and takes transformers "
+            "down with it: run `pip uninstall torchaudio`, or install a pair that works, "
+            "torch==2.11.0 torchaudio==2.11.0"
+        ) from error
+
+
+def _from_hub(source: str) -> Path:
+    """Return the snapshot of a Hugging Face repository, downloaded if need be."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        # A part of it may be here, fetched by another program.
+        with contextlib.suppress(FileNotFoundError, ModelError):
+            folder = Path(snapshot_download(source, local_files_only=True))
+            _check(folder)
+            return folder
+        for weights in _WEIGHTS:
+            folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", weights]))
+            if _weights(folder):
+                break
+        return folder
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model {source!r} is neither a folder, nor in the Hugging Face cache, nor could it be downloaded "
+            f"({_first_line(error)}): check the name and the connection, or use the bundled model, --model nano"
+        ) from error
+
+
+def _weights(folder: Path) -> list[Path]:
+    return [path for pattern in _WEIGHTS for path in folder.glob(pattern)]
+
+
+def _check(folder: Path) -> None:
+    """Raise if a folder does not hold all files of a CLAP checkpoint."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: not a CLAP checkpoint, it has no config.json") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: its config.json cannot be read ({_first_line(error)})") from error
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type != "clap":
+        raise ModelError(f"{folder}: not a CLAP checkpoint, its config.json is of model type {model_type!r}")
+    if not _weights(folder):
+        raise ModelError(f"{folder}: not a complete CLAP checkpoint, it has no {' or '.join(_WEIGHTS)}")
+    for names in (("preprocessor_config.json", "processor_config.json"), ("tokenizer.json", "vocab.json")):
+        if not any((folder / name).is_file() for name in names):
+            raise ModelError(f"{folder}: not a complete CLAP checkpoint, it has no {' or '.join(names)}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing to stderr, and put its settings back afterwards."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from transformers.utils import logging
+
+    verbosity, bars, no_hub_bars = (
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
+        are_progress_bars_disabled(),
+    )
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # huggingface_hub's too
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+            if no_hub_bars:
+                disable_progress_bars()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
