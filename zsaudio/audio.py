@@ -21,8 +21,8 @@ from zsaudio.errors import AudioError
 from zsaudio.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .rf64 .w64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .m4a .m4b .aac .wma "
-    ".ac3 .amr .ape .wv .mka .webm .mp4 .m4v .mkv .mov .avi .3gp".split()
+    ".wav .wave .rf64 .w64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .m4a .m4b .aac "
+    ".wma .ac3 .amr .ape .wv .mka .webm .mp4 .m4v .mkv .mov .avi .3gp".split()
 )
 """Suffixes by which recordings are found in a folder. A file named outright may have any suffix."""
 
@@ -114,7 +114,7 @@ class AudioReader:
             array = array[:, None]
         elif 0 < array.shape[0] < array.shape[1]:
             raise AudioError(
-                f"{self.name}: shape {array.shape} has more channels than samples; did you mean its transpose?"
+                f"{self.name}: {array.shape} has more channels than samples; did you mean its transpose?"
             )
         if np.issubdtype(array.dtype, np.unsignedinteger):
             half = float(np.iinfo(array.dtype).max // 2 + 1)

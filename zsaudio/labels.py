@@ -1,14 +1,15 @@
 """Labels: what the user wants to hear of, in plain words.
 
 A *label* is the name that results carry. A *prompt* is a sentence that a model embeds for it: either the
-label's own prompts, taken as they are, or its name put into *templates* such as ``"the sound of {}"``. Templates
-given with the labels go before the model's own.
+label's own prompts, taken as they are, or its name put into *templates* such as ``"the sound of {}"``.
+Templates given with the labels go before the model's own.
 
 A label set comes from a list, a text, a file (one label a line, or YAML), or is built in (``@home``).
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -61,8 +62,8 @@ class LabelSet(Sequence[Label]):
     Raises
     ------
     LabelError
-        If there is no label to report, a label is blank or given twice (case and spaces aside), a threshold is
-        outside [0, 1], or a template lacks its ``{}``.
+        If there is no label to report, a label is blank or given twice (case and spaces aside), a threshold
+        is outside [0, 1], or a template lacks its ``{}``.
 
     Examples
     --------
@@ -212,18 +213,13 @@ def _configs() -> Any:  # a Traversable, whose module moved between Python versi
     return files("zsaudio.configs")
 
 
-class _naming:
-    """Put the file's name before the message of a label error."""
-
-    def __init__(self, name: str | os.PathLike[str]) -> None:
-        self._name = os.fspath(name)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, LabelError):
-            raise LabelError(f"{self._name}: {error}") from error
+@contextmanager
+def _naming(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Put a file's name before the message of a label error."""
+    try:
+        yield
+    except LabelError as error:
+        raise LabelError(f"{os.fspath(name)}: {error}") from error
 
 
 def _tidy(name: str) -> str:

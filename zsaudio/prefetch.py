@@ -19,7 +19,7 @@ _Lane = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (there is more, 
 def read_ahead(
     read: Callable[[K], Iterator[T]], keys: Iterable[K], workers: int = 2, depth: int = 8
 ) -> Iterator[tuple[K, Iterator[T]]]:
-    """Run ``read(key)`` ahead of the consumer; yield, in order, each key and an iterator over its items.
+    """Run ``read(key)`` ahead of the consumer; yield each key, in order, with an iterator over its items.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def read_ahead(
 
     Notes
     -----
-    An exception in ``read`` is raised where that key's items are read; the other keys go on. Closing the generator
-    ends the threads.
+    An exception in ``read`` is raised where that key's items are read; the other keys go on. Closing the
+    generator ends the threads.
     """
     stop = threading.Event()
 

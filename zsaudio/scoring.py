@@ -3,8 +3,8 @@
 Conventions: a logit is the log-odds that a label is heard; a score is in [0, 1]. Frames of a window, and then
 windows of a clip, are pooled along the first axis; labels are the last axis.
 
-- *Independent* scores ask of each label alone: is it there? They are the sigmoid of the logit; background labels
-  take their share, as further explanations of what is heard: ``odds / (1 + odds + background odds)``.
+- *Independent* scores ask of each label alone: is it there? They are the sigmoid of the logit; background
+  labels take their share, as other explanations of what is heard: ``odds / (1 + odds + background odds)``.
 - *Exclusive* scores ask: which one is it? They are the softmax over all labels and sum to one, background
   included.
 """
@@ -43,8 +43,8 @@ class ClipTags:
 def pool_frames(logits: np.ndarray) -> np.ndarray:
     """Pool the frames of a window, ``(n_frames, n_labels)`` -> ``(n_labels,)``.
 
-    The odds of the window are the mean of the odds of its frames: a soft maximum, since one frame with high odds
-    outweighs many without, yet no single frame decides.
+    The odds of the window are the mean of the odds of its frames: a soft maximum, since one frame with high
+    odds outweighs many without, yet no single frame decides.
     """
     peak = logits.max(axis=0)
     return peak + np.log(np.exp(logits - peak).mean(axis=0))

@@ -1,8 +1,8 @@
 """Blocks of any size -> windows of one size.
 
-Conventions: positions are in samples from the start of the stream, at the stream's rate. A window *speaks for*
-a part of the stream: neighbouring windows that overlap share their overlap in the middle, so that every sample
-is spoken for once, by the window in which it has most context on either side.
+Conventions: positions are in samples from the start of the stream, at the stream's rate. A window *speaks
+for* a part of the stream: neighbouring windows that overlap share their overlap in the middle, so that every
+sample is spoken for once, by the window in which it has most context on either side.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Results -> text: one small function a format, in a dict.
 
-A writer takes the results one by one as they come and writes each at once, so that what is done is never lost.
-Scores are rounded to four digits.
+A writer takes the results one by one as they come and writes each at once, so that what is done is never
+lost. Scores are rounded to four digits.
 """
 
 import csv
@@ -11,14 +11,14 @@ from typing import Any, TextIO
 
 from zsaudio.scoring import ClipTags
 
-_NAME_WIDTH = 40
-_BAR_WIDTH = 20
+_NAME_WIDTH = 32
+_BAR_WIDTH = 12
 
 
 def write_tag_table(clips: Iterable[ClipTags], file: TextIO) -> None:
     """Columns for people: clip, length, label, score and a bar of it."""
     bar = "█" if "utf" in (getattr(file, "encoding", None) or "utf-8").lower() else "#"
-    file.write(f"{'clip':<{_NAME_WIDTH}} {'length':>9}  score{'':{_BAR_WIDTH + 3}}label\n")
+    file.write(f"{'clip':<{_NAME_WIDTH}} {'length':>9}   score{'':{_BAR_WIDTH + 2}}label\n")
     for clip in clips:
         if clip.error is not None:
             continue

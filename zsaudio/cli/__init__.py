@@ -1,7 +1,7 @@
 """The command line: parse, call, write.
 
-Results go to stdout, messages to stderr. Exit codes: 0, all done; 1, some inputs failed, each named on stderr;
-2, wrong usage; 130, interrupted.
+Results go to stdout, messages to stderr. Exit codes: 0, all done; 1, some inputs failed, each named on
+stderr; 2, wrong usage; 130, interrupted.
 """
 
 import os

@@ -21,9 +21,10 @@ debug = False
 T = TypeVar("T")
 
 
-def _set_debug(value: bool) -> None:
+def _set_debug(value: bool) -> bool:
     global debug
     debug = value
+    return value
 
 
 Inputs = Annotated[

@@ -66,7 +66,7 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
         If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
     """
     source = MODELS[model].source if model in MODELS else model
-    if source is not None and source == model and not Path(source).is_dir() and not _is_hub_id(source):
+    if model not in MODELS and not (model and Path(model).is_dir()) and not _is_hub_id(model):
         raise ModelError(
             f"unknown model '{model}'; known are {', '.join(MODELS)}, the Hugging Face id of a CLAP "
             "checkpoint (owner/name), or a local folder"

@@ -1,0 +1,78 @@
+"""Audio that the tests make themselves, and a model whose answers are known."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from clap_checkpoint import save_clap_checkpoint
+
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import LabelBank
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests out of the user's cache, and off the network."""
+    monkeypatch.setenv("ZSAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def clap_slaney(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clap_checkpoint(tmp_path_factory.mktemp("clap-slaney"), "rand_trunc")
+
+
+@pytest.fixture(scope="session")
+def clap_htk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clap_checkpoint(tmp_path_factory.mktemp("clap-htk"), "fusion")
+
+
+def tone(frequency: float, seconds: float, rate: int = 16_000, amplitude: float = 0.5) -> np.ndarray:
+    """A sine as float32 ``(n_samples,)``."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    return (amplitude * np.sin(2 * np.pi * frequency * time_s)).astype(np.float32)
+
+
+@pytest.fixture
+def write_wav(tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str, samples: np.ndarray, rate: int = 16_000) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples, rate)
+        return path
+
+    return write
+
+
+class ToneModel:
+    """Hears tones: the logit of a label such as ``"440"`` is 10 where that frequency is loud, else -10.
+
+    A frame every quarter of a second, no context.
+    """
+
+    name = "tones"
+    sample_rate = 16_000
+    window_s = 2.0
+    context_s = 0.0
+    frame_s = 0.25
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        return LabelBank(labels.names, np.array([float(name) for name in labels.names]))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        self.batches.append(len(windows))
+        return [self._window(window, bank.data) for window in windows]
+
+    def _window(self, samples: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+        size = round(self.frame_s * self.sample_rate)
+        n_frames = -(-len(samples) // size)
+        frames = np.pad(samples, (0, n_frames * size - len(samples))).reshape(n_frames, size)
+        power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+        bins = np.rint(frequencies * self.frame_s).astype(int)
+        share = power[:, bins] / (power.sum(axis=1, keepdims=True) + 1e-9)
+        return np.where(share > 0.2, 10.0, -10.0).astype(np.float32)

@@ -1,0 +1,78 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from zsaudio.prefetch import read_ahead
+
+
+def test_items_come_in_order_whatever_the_threads_do() -> None:
+    def read(key: int) -> Iterator[int]:
+        for item in range(3):
+            time.sleep(0.003 * ((key * 7) % 5))
+            yield 10 * key + item
+
+    got = [(key, list(items)) for key, items in read_ahead(read, range(12), workers=4)]
+    assert got == [(key, [10 * key, 10 * key + 1, 10 * key + 2]) for key in range(12)]
+
+
+def test_an_error_ends_its_key_only() -> None:
+    def read(key: int) -> Iterator[int]:
+        yield key
+        if key == 1:
+            raise ValueError("one")
+
+    got = []
+    for _, items in read_ahead(read, range(3)):
+        try:
+            got += list(items)
+        except ValueError as error:
+            got.append(str(error))
+    assert got == [0, "one", 2]
+
+
+def test_no_more_waits_than_asked_for() -> None:
+    produced = []
+
+    def read(key: int) -> Iterator[int]:
+        for item in range(100):
+            produced.append(item)
+            yield item
+
+    for _, items in read_ahead(read, [0], workers=1, depth=5):
+        next(items)
+        time.sleep(0.2)
+        assert len(produced) <= 8
+        assert list(items) == list(range(1, 100))
+
+
+def test_leaving_early_ends_the_threads() -> None:
+    def read(key: int) -> Iterator[int]:
+        while True:
+            yield key
+
+    ahead = read_ahead(read, range(5))
+    _, items = next(ahead)
+    assert next(items) == 0
+    ahead.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("zsaudio-read")]
+
+
+def test_keys_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def keys() -> Iterator[int]:
+        for key in range(100):
+            taken.append(key)
+            yield key
+
+    ahead = read_ahead(lambda key: iter([key]), keys(), workers=2)
+    _, items = next(ahead)
+    assert list(items) == [0]
+    assert len(taken) <= 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_nothing_to_do(workers: int) -> None:
+    assert list(read_ahead(lambda key: iter([key]), [], workers=workers)) == []

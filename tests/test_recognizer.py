@@ -1,0 +1,136 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ToneModel, tone
+
+from zsaudio.errors import AudioError, ModelError, OptionError
+from zsaudio.labels import Label, LabelSet
+from zsaudio.recognizer import Recognizer
+
+LABELS = ["440", "1000"]
+SURE, ABSENT = pytest.approx(1.0, abs=1e-4), pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    return Recognizer(LABELS, ToneModel())
+
+
+def test_tags_are_sorted_and_scored(recognizer: Recognizer) -> None:
+    tags = recognizer.tag(tone(1000, 1.0), sample_rate=16_000)
+    assert [(tag.label, tag.score) for tag in tags] == [("1000", SURE), ("440", ABSENT)]
+
+
+def test_both_sounds_can_be_there(recognizer: Recognizer) -> None:
+    tags = recognizer.tag(tone(1000, 1.0) + tone(440, 1.0), sample_rate=16_000)
+    assert [tag.score for tag in tags] == [SURE, SURE]
+
+
+def test_any_rate_and_kind_of_source(recognizer: Recognizer, write_wav: Callable[..., Path]) -> None:
+    path = write_wav("a.wav", tone(440, 3.0, 44_100), 44_100)
+    for tags in (
+        recognizer.tag(path),
+        recognizer.tag(str(path)),
+        recognizer.tag(io.BytesIO(path.read_bytes())),
+        recognizer.tag(tone(440, 3.0, 48_000), sample_rate=48_000),
+    ):
+        assert (tags[0].label, tags[0].score) == ("440", SURE)
+
+
+def test_pools() -> None:
+    clip = np.concatenate([tone(440, 2.0), tone(1000, 6.0)])
+    for pool, score in (("max", SURE), ("mean", pytest.approx(0.25, abs=1e-3))):
+        tags = Recognizer(LABELS, ToneModel(), pool=pool).tag(clip, sample_rate=16_000)
+        assert dict((t.label, t.score) for t in tags)["440"] == score
+
+
+def test_exclusive_scores_sum_to_one() -> None:
+    clip = np.concatenate([tone(440, 2.0), tone(1000, 2.0)])
+    for pool in ("max", "mean"):
+        tags = Recognizer(LABELS, ToneModel(), exclusive=True, pool=pool).tag(clip, sample_rate=16_000)
+        assert [tag.score for tag in tags] == [pytest.approx(0.5), pytest.approx(0.5)]
+
+
+def test_top_k_min_score_thresholds_and_background(recognizer: Recognizer) -> None:
+    clip = tone(1000, 1.0)
+    assert [t.label for t in recognizer.tag(clip, 16_000, top_k=1)] == ["1000"]
+    assert [t.label for t in recognizer.tag(clip, 16_000, min_score=0.5)] == ["1000"]
+    labels = LabelSet([Label("440", threshold=0.5), "1000", Label("2000", background=True)])
+    recognizer = Recognizer(labels, ToneModel())
+    assert [t.label for t in recognizer.tag(clip, 16_000)] == ["1000"]
+    assert [t.label for t in recognizer.tag(tone(1000, 1.0) + tone(2000, 1.0), 16_000)] == ["1000"]
+    assert recognizer.tag(tone(1000, 1.0) + tone(2000, 1.0), 16_000)[0].score == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_batch_gives_what_its_clips_give_alone(recognizer: Recognizer) -> None:
+    rng = np.random.default_rng(3)
+    clips = [
+        tone(rng.choice([440, 1000]), seconds) for seconds in (0.01, 1.0, 2.0, 2.001, 5.0, 0.3, 7.7, 4.0)
+    ]
+    batch = list(recognizer.tag_batch(clips, 16_000))
+    assert [list(clip.tags) for clip in batch] == [recognizer.tag(clip, 16_000) for clip in clips]
+    assert [clip.duration_s for clip in batch] == pytest.approx([len(clip) / 16_000 for clip in clips])
+
+
+def test_batches_are_filled_across_clips() -> None:
+    model = ToneModel()
+    recognizer = Recognizer(LABELS, model, batch_size=4)
+    assert len(list(recognizer.tag_batch([tone(440, 1.0)] * 10, 16_000))) == 10
+    assert model.batches == [4, 4, 2]
+
+
+def test_bad_clips_cost_only_themselves(recognizer: Recognizer, write_wav: Callable[..., Path]) -> None:
+    good = write_wav("good.wav", tone(440, 1.0))
+    bad = write_wav("bad.wav", np.zeros(0))
+    late = np.r_[tone(440, 5.0), np.nan]
+    clips = list(recognizer.tag_batch([good, bad, "none.wav", good]))
+    assert [clip.error is None for clip in clips] == [True, False, False, True]
+    assert [str(clip.error) for clip in clips[1:3]] == [f"{bad}: holds no samples", "none.wav: no such file"]
+    assert clips[0].tags == clips[3].tags
+    clips = list(recognizer.tag_batch([tone(440, 1.0), late, tone(440, 1.0)], 16_000))
+    assert "NaN" in str(clips[1].error)
+    assert clips[0].tags == clips[2].tags != ()
+    with pytest.raises(AudioError, match="no such file"):
+        recognizer.tag("none.wav")
+
+
+def test_results_are_lazy(recognizer: Recognizer) -> None:
+    def forever() -> object:
+        while True:
+            yield tone(440, 1.0)
+
+    clips = recognizer.tag_batch(forever(), 16_000)  # type: ignore[arg-type]
+    assert [next(clips).tags[0].label for _ in range(40)] == ["440"] * 40
+    clips.close()  # type: ignore[attr-defined]
+
+
+def test_wrong_options(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="pool must be 'max' or 'mean', not 'median'"):
+        Recognizer(LABELS, ToneModel(), pool="median")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="batch_size must be at least 1"):
+        Recognizer(LABELS, ToneModel(), batch_size=0)
+    with pytest.raises(OptionError, match="top_k"):
+        recognizer.tag_batch([], top_k=0)
+    with pytest.raises(OptionError, match="min_score"):
+        recognizer.tag_batch([], min_score=50)
+    with pytest.raises(ModelError, match="unknown model 'nope'; known are nano, clap, clap-small"):
+        Recognizer(LABELS, "nope")
+
+
+def test_an_error_of_the_model_is_no_error_of_the_clip() -> None:
+    class Broken(ToneModel):
+        def logits(self, windows, bank):  # type: ignore[no-untyped-def]
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(Recognizer(LABELS, Broken()).tag_batch([tone(440, 1.0)], 16_000))
+
+
+def test_clap_through_the_recognizer(clap_slaney: Path, write_wav: Callable[..., Path]) -> None:
+    path = write_wav("a.wav", tone(440, 12.0, 44_100), 44_100)
+    first, second = (Recognizer(LABELS, str(clap_slaney), exclusive=True).tag(path) for _ in range(2))
+    assert first == second
+    assert sum(tag.score for tag in first) == pytest.approx(1.0)
