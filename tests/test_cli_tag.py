@@ -35,8 +35,8 @@ Run = Callable[..., Ran]
 def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``zsaudio`` in ``tmp_path``, with the tone model in the place of nano."""
 
-    def load(model: str, device: str = "auto") -> object:
-        return ToneModel() if model == "nano" else load_model(model, device)
+    def load(model: str, device: str, dtype: str) -> object:
+        return ToneModel() if model == "nano" else load_model(model, device, dtype)
 
     monkeypatch.setattr("zsaudio.recognizer.load_model", load)
     monkeypatch.chdir(tmp_path)

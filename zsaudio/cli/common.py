@@ -64,6 +64,9 @@ ModelName = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[
+    str, typer.Option("--dtype", help="Precision of a CLAP model: auto, float32, bfloat16 or float16.")
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Windows that go through the model at once.")
 ]

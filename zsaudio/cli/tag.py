@@ -37,6 +37,7 @@ def tag(
     template: common.Templates = None,
     model: common.ModelName = "nano",
     device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=0, help="Tags per recording; 0: all.")] = 5,
     min_score: Annotated[
         float | None, typer.Option("--min-score", min=0, max=1, help="Leave out tags that score lower.")
@@ -80,7 +81,13 @@ def tag(
     from zsaudio.writers import TAG_WRITERS
 
     recognizer = Recognizer(
-        label_set, model, device=device, exclusive=exclusive, pool=pool.value, batch_size=batch_size
+        label_set,
+        model,
+        device=device,
+        dtype=dtype,
+        exclusive=exclusive,
+        pool=pool.value,
+        batch_size=batch_size,
     )
 
     def clips() -> Iterator["ClipTags"]:
