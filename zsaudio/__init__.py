@@ -10,7 +10,12 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AudioError": "errors",
+    "ClipEvents": "events",
     "ClipTags": "scoring",
+    "DetectionOptions": "events",
+    "Event": "events",
+    "EventDetector": "events",
+    "FrameScores": "events",
     "Label": "labels",
     "LabelError": "errors",
     "LabelSet": "labels",
@@ -37,6 +42,11 @@ if TYPE_CHECKING:
     from zsaudio.errors import ModelError as ModelError
     from zsaudio.errors import OptionError as OptionError
     from zsaudio.errors import ZsaudioError as ZsaudioError
+    from zsaudio.events import ClipEvents as ClipEvents
+    from zsaudio.events import DetectionOptions as DetectionOptions
+    from zsaudio.events import Event as Event
+    from zsaudio.events import EventDetector as EventDetector
+    from zsaudio.events import FrameScores as FrameScores
     from zsaudio.labels import Label as Label
     from zsaudio.labels import LabelSet as LabelSet
     from zsaudio.labels import builtin_label_sets as builtin_label_sets

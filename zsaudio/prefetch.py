@@ -6,7 +6,7 @@ Decoding and resampling release Python's lock, so they run beside the encoder in
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -18,7 +18,7 @@ _Lane = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (there is more, 
 
 def read_ahead(
     read: Callable[[K], Iterator[T]], keys: Iterable[K], workers: int = 2, depth: int = 8
-) -> Iterator[tuple[K, Iterator[T]]]:
+) -> Generator[tuple[K, Iterator[T]], None, None]:
     """Run ``read(key)`` ahead of the consumer; yield each key, in order, with an iterator over its items.
 
     Parameters

@@ -10,11 +10,13 @@ import numpy as np
 
 from zsaudio.audio import AudioReader, Source, source_name
 from zsaudio.errors import OptionError
+from zsaudio.events import ClipEvents, DetectionOptions, Event
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model
 from zsaudio.models.registry import load_model
 from zsaudio.prefetch import read_ahead
 from zsaudio.scoring import ClipTags, Pool, Tag, pool_frames, pool_windows, rank
+from zsaudio.stream import FILE_HOP_S, LIVE_HOP_S, EventFinder, OnScores
 from zsaudio.windows import Window, Windower
 
 log = logging.getLogger("zsaudio")
@@ -33,6 +35,8 @@ class Recognizer:
         loaded model.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    dtype
+        Precision of a CLAP model: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     exclusive
         Ask which one of the labels it is (softmax, sums to one) instead of whether each is there.
     pool
@@ -59,6 +63,7 @@ class Recognizer:
         model: str | Model = "nano",
         *,
         device: str = "auto",
+        dtype: str = "auto",
         exclusive: bool = False,
         pool: Pool = "max",
         batch_size: int = 16,
@@ -70,7 +75,7 @@ class Recognizer:
         self.labels = LabelSet.of(labels)
         self.exclusive, self.pool, self.batch_size = exclusive, pool, batch_size
         started = time.perf_counter()
-        self.model = load_model(model, device) if isinstance(model, str) else model
+        self.model = load_model(model, device, dtype) if isinstance(model, str) else model
         self._bank = self.model.embed_labels(self.labels)
         self._background = np.array([label.background for label in self.labels])
         log.info(
@@ -129,6 +134,87 @@ class Recognizer:
         if min_score is not None and not 0 <= min_score <= 1:
             raise OptionError(f"min_score must be between 0 and 1, not {min_score}")
         return self._tag_batch(sources, sample_rate, top_k, min_score)
+
+    def detect(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        options: DetectionOptions | None = None,
+        channel: int | None = None,
+    ) -> list[Event]:
+        """Return the events of one recording of any length, by onset.
+
+        The same as ``sorted(stream(blocks of it))``.
+
+        Parameters
+        ----------
+        source
+            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+        sample_rate
+            Rate of an array, in Hz.
+        options
+            How events are found.
+        channel
+            Listen to this channel (0 is the first) instead of the mean of all.
+
+        Raises
+        ------
+        AudioError
+            If the source cannot be used; the message says why.
+        """
+        (clip,) = self.detect_batch([source], sample_rate, options, channel)
+        if clip.error is not None:
+            raise clip.error
+        return list(clip.events)
+
+    def detect_batch(
+        self,
+        sources: Iterable[Source],
+        sample_rate: int | None = None,
+        options: DetectionOptions | None = None,
+        channel: int | None = None,
+        *,
+        on_scores: OnScores | None = None,
+    ) -> Iterator[ClipEvents]:
+        """Yield the events of many recordings, in order, while the next audio is being decoded.
+
+        Takes what ``detect`` takes. A recording that cannot be used costs only itself: its ``error`` says
+        why. ``on_scores`` is called with each frame of a recording before that recording is yielded. Memory
+        does not grow with the number of recordings nor with their lengths.
+        """
+        finder = self._finder(options, FILE_HOP_S, on_scores)
+        return finder.clips(sources, sample_rate, channel, self.batch_size)
+
+    def stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        sample_rate: int,
+        options: DetectionOptions | None = None,
+        *,
+        on_scores: OnScores | None = None,
+    ) -> Iterator[Event]:
+        """Yield the events of a stream as they close, pulling one block at a time.
+
+        Parameters
+        ----------
+        blocks
+            float32 mono arrays of any length; events do not depend on how the audio is cut.
+        sample_rate
+            Rate of the blocks, in Hz.
+        options
+            How events are found. By default they are exactly those of ``detect``, which takes the model's
+            ``context_s`` and a hop of time; ``zsaudio.events.LIVE`` is earlier and differs slightly.
+        on_scores
+            Called with every frame's scores as they are computed.
+        """
+        return self._finder(options, LIVE_HOP_S, on_scores).stream(blocks, sample_rate)
+
+    def _finder(
+        self, options: DetectionOptions | None, usual_hop_s: float, on_scores: OnScores | None
+    ) -> EventFinder:
+        return EventFinder(
+            self.model, self._bank, self.labels, options or DetectionOptions(), usual_hop_s, on_scores
+        )
 
     def _tag_batch(
         self, sources: Iterable[Source], sample_rate: int | None, top_k: int | None, min_score: float | None

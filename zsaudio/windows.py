@@ -45,6 +45,8 @@ class Windower:
         Length of a window and distance between windows, in samples; ``0 < hop <= window``.
     grid
         Windows start at multiples of this many samples (a model's frame); ``hop`` must be one.
+    after
+        How much of a window lies beyond the part that it speaks for; None: half of the overlap.
 
     Examples
     --------
@@ -55,12 +57,15 @@ class Windower:
     [(0, 10, 0, 8), (6, 8, 8, 14)]
     """
 
-    def __init__(self, window: int, hop: int, grid: int = 1) -> None:
+    def __init__(self, window: int, hop: int, grid: int = 1, after: int | None = None) -> None:
         if not 0 < hop <= window:
             raise ValueError(f"hop {hop} must be above 0 and at most the window, {window}")
         if hop % grid:
             raise ValueError(f"hop {hop} must be a multiple of the grid, {grid}")
+        if after is not None and not 0 <= after <= window - hop:
+            raise ValueError(f"after {after} must be at least 0 and at most the overlap, {window - hop}")
         self._window, self._hop, self._grid = window, hop, grid
+        self._after = (window - hop) // 2 if after is None else after
         self._buffer = np.empty(4 * window, np.float32)
         self._filled = 0  # samples in the buffer
         self._start = 0  # position of buffer[0]: where the next window starts, less what a tail may need
@@ -98,7 +103,7 @@ class Windower:
     def _cut(self, start: int, end: int, last: bool) -> Window:
         samples = self._buffer[start - self._start : end - self._start].copy()
         keep_from = self._spoken_for
-        self._spoken_for = end if last else end - (self._window - self._hop) // 2
+        self._spoken_for = end if last else end - self._after
         return Window(start, samples, keep_from, self._spoken_for)
 
     def _forget(self) -> None:

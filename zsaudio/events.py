@@ -1,0 +1,261 @@
+"""Scores over time -> events.
+
+Conventions: times are in seconds from the start of the recording; scores are in [0, 1]. A *frame* is a span
+of time with one score a label; frames follow each other without gaps, and may differ in length.
+
+An event opens at the first frame that reaches the label's threshold and lasts while the score stays at or
+above a lower one (hysteresis), so that a score that trembles about the threshold gives one event, not many.
+Events of a label that are close together are joined; then those that are too short are dropped.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from zsaudio.errors import OptionError
+from zsaudio.labels import Label
+
+_EPSILON_S = 1e-6  # differences of times are not exact
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """A label heard from ``onset`` to ``offset`` (seconds from the start); ``score`` is its peak."""
+
+    onset: float
+    offset: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ClipEvents:
+    """What became of one clip: its events by onset, or the reason why there are none.
+
+    ``clip`` is the clip's path or name, ``duration_s`` its length, ``sample_rate`` its own rate in Hz and
+    ``started`` when its recording began, where that is known.
+    """
+
+    clip: str
+    duration_s: float
+    sample_rate: int
+    events: tuple[Event, ...] = ()
+    error: Exception | None = None
+    started: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """The scores of one frame, as they are computed.
+
+    Parameters
+    ----------
+    onset, offset
+        The frame's span, in seconds from the start.
+    scores
+        ``(n_labels,)``: independent scores of the labels that are not background, in the label set's order.
+    heard
+        ``(n_labels,)`` booleans: the labels of which an event is going on.
+    """
+
+    onset: float
+    offset: float
+    scores: np.ndarray
+    heard: np.ndarray
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """How events are found.
+
+    Parameters
+    ----------
+    window_s
+        Length of a window; None: what suits the model.
+    hop_s
+        Distance between windows; None: half a window, or whatever the model's context leaves.
+    overlap_s
+        What neighbouring windows share; another way to say ``hop_s``.
+    lookahead_s
+        Audio after a frame that its scores wait for. None: as much as changes them. Less means earlier,
+        slightly different scores; for live use.
+    threshold
+        Score from which a label counts as heard, for labels without a threshold of their own.
+    off_ratio
+        An event lasts while the score is at least this part of its label's threshold.
+    sensitivity
+        0 keeps the thresholds; each step up lets a label count at a third of the odds, each step down asks
+        three times the odds.
+    median_s
+        Length of a median filter over the scores; 0: none.
+    merge_gap_s
+        Events of a label that are no further apart are joined.
+    min_duration_s
+        Shorter events are dropped.
+
+    Raises
+    ------
+    OptionError
+        If a value is out of its range.
+    """
+
+    # windows
+    window_s: float | None = None
+    hop_s: float | None = None
+    overlap_s: float | None = None
+    lookahead_s: float | None = None
+    # thresholds
+    threshold: float = 0.5
+    off_ratio: float = 0.5
+    sensitivity: float = 0.0
+    # shape of events
+    median_s: float = 0.0
+    merge_gap_s: float = 0.3
+    min_duration_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0 < self.threshold < 1:
+            raise OptionError(f"threshold must be above 0 and below 1, not {self.threshold}")
+        if not 0 < self.off_ratio <= 1:
+            raise OptionError(f"off_ratio must be above 0 and at most 1, not {self.off_ratio}")
+        if self.hop_s is not None and self.overlap_s is not None:
+            raise OptionError("hop_s and overlap_s say the same; give one of them")
+        for name in ("window_s", "hop_s"):
+            if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
+                raise OptionError(f"{name} must be above 0, not {value}")
+        for name in ("overlap_s", "lookahead_s", "median_s", "merge_gap_s", "min_duration_s"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < np.inf:
+                raise OptionError(f"{name} must be 0 or more, not {value}")
+        if not abs(self.sensitivity) <= 10:
+            raise OptionError(f"sensitivity must be between -10 and 10, not {self.sensitivity}")
+
+    def thresholds(self, labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores at which events of each label open, and below which they end."""
+        on = np.array([self.threshold if label.threshold is None else label.threshold for label in labels])
+        # odds divided by 3 ** sensitivity; a threshold of 0 or 1 stays what it is
+        on = on / (on + (1 - on) * 3.0**self.sensitivity)
+        return on, on * self.off_ratio
+
+
+LIVE = DetectionOptions(hop_s=0.32, lookahead_s=0.32)
+"""For live sound: scores within a second, slightly different from those that wait for all they depend on."""
+
+
+class EventDetector:
+    """Turn frames of scores, one by one, into events.
+
+    Parameters
+    ----------
+    labels
+        The labels that the scores are of, without background.
+    options
+        Thresholds and shape of events.
+    frame_s
+        Usual length of a frame, by which the median filter's length in frames is known.
+
+    Examples
+    --------
+    >>> detector = EventDetector([Label("dog")], DetectionOptions(merge_gap_s=0.0), frame_s=1.0)
+    >>> events = [detector.push(t, t + 1.0, [score]) for t, score in enumerate([0.1, 0.9, 0.3, 0.1, 0.6])]
+    >>> [event for closed in events for event in closed]
+    [Event(onset=1.0, offset=3.0, label='dog', score=0.9)]
+    >>> detector.flush()
+    [Event(onset=4.0, offset=5.0, label='dog', score=0.6)]
+    """
+
+    def __init__(self, labels: Sequence[Label], options: DetectionOptions, frame_s: float) -> None:
+        self._labels = [label.name for label in labels]
+        self._on, self._off = options.thresholds(labels)
+        self._options = options
+        self._half = round(options.median_s / frame_s / 2)  # frames on either side of the filter's middle
+        self._recent: deque[_Frame] = deque(maxlen=2 * self._half + 1)
+        self._open: dict[int, _Open] = {}
+
+    @property
+    def heard(self) -> np.ndarray:
+        """``(n_labels,)`` booleans: the labels of which an event, long enough to count, is going on."""
+        heard = np.zeros(len(self._labels), bool)
+        for index, event in self._open.items():
+            heard[index] = event.going_on and self._long_enough(event)
+        return heard
+
+    def push(self, onset: float, offset: float, scores: Sequence[float] | np.ndarray) -> list[Event]:
+        """Take the next frame; return the events that can no longer grow."""
+        frame = _Frame(float(onset), float(offset), np.asarray(scores))
+        if not self._half:
+            return self._step(frame)
+        if not self._recent:  # before the start it is as at the start
+            self._recent.extend([frame] * self._half)
+        return self._filter(frame)
+
+    def flush(self) -> list[Event]:
+        """End the recording; return the events that were still open."""
+        closed = []
+        if self._recent:
+            last = self._recent[-1]
+            for _ in range(self._half):  # after the end it is as at the end
+                closed += self._filter(last)
+            self._recent.clear()
+        for index in sorted(self._open):
+            closed += self._close(index)
+        return closed
+
+    def _filter(self, frame: "_Frame") -> list[Event]:
+        self._recent.append(frame)
+        if len(self._recent) <= 2 * self._half:
+            return []
+        middle = self._recent[self._half]
+        scores = np.median([recent.scores for recent in self._recent], axis=0)
+        return self._step(_Frame(middle.onset, middle.offset, scores))
+
+    def _step(self, frame: "_Frame") -> list[Event]:
+        over = frame.scores >= self._on
+        if not self._open and not over.any():
+            return []
+        closed = []
+        for index in sorted(self._open):
+            event = self._open[index]
+            near = frame.onset - event.offset <= self._options.merge_gap_s + _EPSILON_S
+            if (event.going_on and frame.scores[index] >= self._off[index]) or (over[index] and near):
+                event.extend(frame.offset, float(frame.scores[index]))
+                continue
+            event.going_on = False
+            if frame.offset - event.offset > self._options.merge_gap_s + _EPSILON_S:  # no later frame is near
+                closed += self._close(index)
+        for index in map(int, np.flatnonzero(over)):
+            if index not in self._open:
+                self._open[index] = _Open(frame.onset, frame.offset, float(frame.scores[index]))
+        return closed
+
+    def _long_enough(self, event: "_Open") -> bool:
+        return event.offset - event.onset >= self._options.min_duration_s - _EPSILON_S
+
+    def _close(self, index: int) -> list[Event]:
+        event = self._open.pop(index)
+        if not self._long_enough(event):
+            return []
+        return [Event(event.onset, event.offset, self._labels[index], event.score)]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    onset: float
+    offset: float
+    scores: np.ndarray
+
+
+@dataclass
+class _Open:
+    """An event that may still grow: it goes on, or ended so recently that the next may join it."""
+
+    onset: float
+    offset: float
+    score: float
+    going_on: bool = True
+
+    def extend(self, offset: float, score: float) -> None:
+        self.offset, self.score, self.going_on = offset, max(self.score, score), True
