@@ -171,7 +171,7 @@ class EventDetector:
         self._labels = [label.name for label in labels]
         self._on, self._off = options.thresholds(labels)
         self._options = options
-        self._half = round(options.median_s / frame_s / 2)  # frames on either side of the filter's middle
+        self._half = int(options.median_s / frame_s / 2 + _EPSILON_S)  # frames on either side of the filter's middle
         self._recent: deque[_Frame] = deque(maxlen=2 * self._half + 1)
         self._open: dict[int, _Open] = {}
 
