@@ -1,0 +1,199 @@
+"""nano's audio tower: learn to place sounds where the text tower places their names.
+
+    python -m training.nano_audio train --fold 5 --data DATA --work WORK        # folds 1-4 of ESC-50
+    python -m training.nano_audio train --partition 1 --data DATA --work WORK   # without ten classes
+    python -m training.nano_audio train --ship --data DATA --work WORK          # CC0 and CC-BY only
+    python -m training.nano_audio train --inner --data DATA --work WORK         # to choose settings on
+
+Each writes a checkpoint (``fold5.pt`` ...) into the work folder. The loss is the sigmoid contrastive loss of
+SigLIP (arXiv 2303.15343) between scenes of one to three sounds and texts, several of them true of a scene,
+plus a softmax over the same logits. A text that is nearly synonymous with a true one is left out of the loss.
+"""
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from training.data import FREE, Mels, Sound, esc50, others, partition
+from training.ema import Average
+from training.nano_text import load_text, sentences
+from training.scenes import SceneOptions, Scenes
+from zsaudio.models.nano import NanoAudio, NanoConfig, mel_filters
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what it leaves out."""
+
+    name: str
+    folds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    unseen: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
+
+    def sounds(self, data: Path, work: Path) -> list[Sound]:
+        """Return the sounds that the run may learn from."""
+        chosen = [
+            sound
+            for sound in esc50(data)
+            if sound.fold in self.folds and (not self.licences or sound.licence in self.licences)
+        ]
+        chosen += others(data, work)
+        return [sound for sound in chosen if sound.category not in self.unseen]
+
+
+def choose_run(options: argparse.Namespace) -> Run:
+    """Return the run that the command line asks for."""
+    if options.fold:
+        return Run(f"fold{options.fold}", folds=tuple(f for f in range(1, 6) if f != options.fold))
+    if options.partition:
+        return Run(f"partition{options.partition}", unseen=tuple(partition(options.partition)))
+    if options.inner:
+        return Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
+    return Run("ship", licences=FREE)
+
+
+class Texts:
+    """Every text of the sounds and of the ontology, its embedding, and which sounds it is true of."""
+
+    def __init__(self, sounds: list[Sound], data: Path, work: Path, synonym: float = 0.62) -> None:
+        ontology = json.loads((data / "text" / "audioset_ontology.json").read_text(encoding="utf-8"))
+        own = {text for sound in sounds for text in sound.texts}
+        self.texts = sorted(own) + sorted({entry["name"] for entry in ontology} - own)
+        number = {text: i for i, text in enumerate(self.texts)}
+        text = load_text(work)
+        sentence = sentences(text, self.texts)
+        with torch.inference_mode():
+            self.vectors = text.project(sentence).clone()
+        near = (sentence @ sentence.T).numpy() > synonym
+        names = {sound.texts[0] for sound in sounds if sound.fold}
+        self.core = np.array(sorted(number[name] for name in names))
+        self.true = np.zeros((len(sounds), len(self.texts)), bool)
+        self.near = np.zeros_like(self.true)
+        self.of_sound = [[number[text] for text in sound.texts] for sound in sounds]
+        for index, numbers in enumerate(self.of_sound):
+            self.true[index, numbers] = True
+            self.near[index] = near[numbers].any(0)
+            if sounds[index].fold:  # the classes of ESC-50 are told apart, however close their names are
+                self.near[index, self.core] = False
+
+    def bank(
+        self, scenes: list[list[int]], rng: np.random.Generator, extra: int = 96
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return for a batch the texts' embeddings, which are true of a scene, and which count."""
+        chosen = set(self.core.tolist())
+        for indices in scenes:
+            for index in indices:
+                chosen.add(int(rng.choice(self.of_sound[index])))
+        chosen.update(rng.choice(len(self.texts), extra, replace=False).tolist())
+        bank = np.array(sorted(chosen))
+        true = np.stack([self.true[indices][:, bank].any(0) for indices in scenes])
+        near = np.stack([self.near[indices][:, bank].any(0) for indices in scenes])
+        return self.vectors[bank], torch.from_numpy(true), torch.from_numpy(true | ~near)
+
+
+class Logits(nn.Module):
+    """Log-odds of texts in scenes; the odds of a scene are the mean of those of its frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(math.log(12.0)))
+        self.bias = nn.Parameter(torch.tensor(-6.0))
+
+    def forward(self, frames: Tensor, texts: Tensor) -> Tensor:
+        """Return ``(scenes, texts)`` from ``(scenes, frames, dim)`` and ``(texts, dim)``."""
+        logits = self.scale.exp() * (frames @ texts.T) + self.bias
+        return logits.logsumexp(1) - math.log(frames.shape[1])
+
+
+def contrastive_loss(logits: Tensor, true: Tensor, counts: Tensor, options: argparse.Namespace) -> Tensor:
+    """Return the sigmoid loss (positives weighted) plus the softmax loss."""
+    target = true.float()
+    each = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    weight = counts * (1 + (options.positive - 1) * target)
+    sigmoid = (each * weight).sum(1).mean() / 10
+    log_p = logits.masked_fill(~counts, -1e4).log_softmax(1)
+    softmax = -(log_p * target).sum(1).div(target.sum(1).clamp_min(1)).mean()
+    return sigmoid + options.softmax * softmax
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train one run and write its checkpoint."""
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(1)
+    run = choose_run(options)
+    sounds = run.sounds(options.data, options.work)
+    config = NanoConfig()
+    mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
+    scenes = Scenes(sounds, mels, SceneOptions(), options.seed)
+    texts = Texts(sounds, options.data, options.work)
+    audio = NanoAudio(config, mel_filters(config)).to(memory_format=torch.channels_last)
+    logits = Logits()
+    average = Average(audio, 0.998)
+    decay = [p for p in audio.parameters() if p.ndim > 1]
+    rest = [p for p in audio.parameters() if p.ndim <= 1] + list(logits.parameters())
+    groups = [{"params": decay, "weight_decay": options.decay}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, options.rate, betas=(0.9, 0.98))
+    print(f"{run.name}: {len(sounds)} sounds, {len(texts.texts)} texts, {options.steps} steps", flush=True)
+    started, total = time.time(), 0.0
+    for step in range(1, options.steps + 1):
+        warm, progress = min(1.0, step / 300), step / options.steps
+        for group in optimizer.param_groups:
+            group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        mel, indices = scenes.batch(options.batch)
+        bank, true, counts = texts.bank(indices, scenes.rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            frames = audio.embed(torch.from_numpy(mel))
+        loss = contrastive_loss(logits(frames.float(), bank), true, counts, options)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(audio.parameters(), 2.0)
+        optimizer.step()
+        average.update(audio)
+        total += loss.item()
+        if step % 100 == 0:
+            scale, bias = logits.scale.exp().item(), logits.bias.item()
+            log = f"step {step} loss {total / 100:.3f} scale {scale:.1f} bias {bias:.1f}"
+            print(f"{log} {time.time() - started:.0f} s", flush=True)
+            total = 0.0
+        if step % 500 == 0 or step == options.steps:
+            state = {"audio": average.state, "scale": logits.scale.exp().item(), "bias": logits.bias.item()}
+            state |= {"run": run.name, "step": step, "minutes": (time.time() - started) / 60}
+            torch.save(state, options.work / f"{options.tag or run.name}.pt")
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("step", choices=["train"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--fold", type=int, help="leave this fold of ESC-50 out")
+    what.add_argument("--partition", type=int, help="leave the ten classes of this partition out")
+    what.add_argument("--ship", action="store_true", help="learn from free clips only, all folds")
+    what.add_argument(
+        "--inner", action="store_true", help="learn from folds 1-3 without the classes of partition 2"
+    )
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--decay", type=float, default=0.05)
+    parser.add_argument(
+        "--positive", type=float, default=3.0, help="weight of true texts in the sigmoid loss"
+    )
+    parser.add_argument("--softmax", type=float, default=0.5, help="weight of the softmax loss")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tag", help="name of the checkpoint, if not the run's")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

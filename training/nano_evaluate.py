@@ -1,0 +1,277 @@
+"""nano's figures, one a command.
+
+    python -m training.nano_evaluate fold5 --data DATA --work WORK        # 50 names, the fold never heard
+    python -m training.nano_evaluate partition1 --data DATA --work WORK   # 10 classes never heard
+    python -m training.nano_evaluate inner --data DATA --work WORK        # to choose settings on
+    python -m training.nano_evaluate heldout --data DATA                  # shipped weights, 230 clips
+    python -m training.nano_evaluate mixtures --data DATA                 # shipped weights, 2-3 sounds
+    python -m training.nano_evaluate unknown                              # what must not be claimed
+    python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
+    python -m training.nano_evaluate calibrate --data DATA --work WORK    # scale and bias, from `inner`
+
+The first three read the checkpoint that `nano_audio train` wrote into the work folder; the next three the
+weights inside the package, through the class that users run.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data import FREE, Sound, esc50, partition, read_waveform
+from training.nano_text import heldout_cosines, load_text, sentences
+from zsaudio.labels import LabelSet
+from zsaudio.models.nano import Nano, NanoAudio, NanoConfig, mel_filters
+
+EXTRA = (
+    "knocking on a door, water running, laughter, speech, kettle whistling, siren, rain, water dripping, "
+    "blender, frying food, singing, television, door creaking, bell, beep, wind, engine, bird, alarm, thunder"
+).split(", ")
+
+
+def pooled(logits: np.ndarray) -> np.ndarray:
+    """Return the log-odds of a clip from those of its frames: its odds are the mean of theirs."""
+    return np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))
+
+
+class Checkpoint:
+    """A training checkpoint, used the way the shipped weights are."""
+
+    def __init__(self, file: Path, work: Path) -> None:
+        config = NanoConfig()
+        state = torch.load(file)
+        self.audio = NanoAudio(config, mel_filters(config)).eval()
+        self.audio.load_state_dict(state["audio"])
+        self.text = load_text(work)
+        self.scale, self.bias, self.minutes = state["scale"], state["bias"], state["minutes"]
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> np.ndarray:
+        """Return the embeddings of texts."""
+        return self.text.project(sentences(self.text, texts)).numpy()
+
+    @torch.inference_mode()
+    def encode_audio(self, windows: list[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embeddings of its frames."""
+        return [self.audio(torch.from_numpy(window)[None])[0].numpy() for window in windows]
+
+
+def classify(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) -> np.ndarray:
+    """Return the clip-level log-odds ``(n_sounds, n_names)``."""
+    text = model.encode_text(names)
+    rows = []
+    for sound in sounds:
+        frames = model.encode_audio([read_waveform(sound.path, 16000)])[0]
+        rows.append(pooled(model.scale * (frames @ text.T) + model.bias))
+    return np.stack(rows)
+
+
+def accuracy(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) -> tuple[float, np.ndarray]:
+    """Return how often the best of the names is right, and which name was best."""
+    best = classify(model, sounds, names).argmax(1)
+    right = np.array([names.index(sound.category) for sound in sounds])
+    return float((best == right).mean()), best
+
+
+def mixture_scores(model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int) -> tuple:
+    """Return cosines of frames to names, and what is there, for mixtures of two or three sounds."""
+    rng = np.random.default_rng(0)
+    text = model.encode_text(names)
+    waves = [read_waveform(sound.path, 16000) for sound in sounds]
+    waves = [wave / max(1e-4, np.sqrt(np.mean(wave**2))) for wave in waves]
+    cosines, truth = [], np.zeros((count, len(names)), bool)
+    for row in range(count):
+        chosen = rng.choice(len(sounds), rng.integers(2, 4), replace=False)
+        mixed = sum(waves[i] * 10 ** (rng.uniform(-5, 5) / 20) for i in chosen)
+        mixed = (mixed * 0.3 / np.abs(mixed).max()).astype(np.float32)
+        cosines.append(model.encode_audio([mixed])[0] @ text.T)
+        truth[row, [names.index(sounds[i].category) for i in chosen]] = True
+    return cosines, truth
+
+
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Return the macro average precision over columns that have a positive."""
+    values = []
+    for column in range(truth.shape[1]):
+        order = np.argsort(-scores[:, column], kind="stable")
+        hits = truth[order, column]
+        if hits.any():
+            values.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+    return float(np.mean(values))
+
+
+def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
+    """Return the expected calibration error over all scores."""
+    which = np.minimum((scores * bins).astype(int), bins - 1).ravel()
+    flat, right = scores.ravel(), truth.ravel()
+    gaps = [
+        abs(flat[which == b].mean() - right[which == b].mean()) * (which == b).mean()
+        for b in set(which.tolist())
+    ]
+    return float(sum(gaps))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return probabilities from log-odds."""
+    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+
+
+def fit(cosines: list[np.ndarray], truth: np.ndarray, scale: float, bias: float) -> tuple[float, float]:
+    """Return the scale and bias that make the pooled odds most likely."""
+    frames, target = torch.from_numpy(np.stack(cosines)), torch.from_numpy(truth).float()
+    values = torch.tensor([scale, bias], requires_grad=True)
+    optimizer = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = (values[0] * frames + values[1]).logsumexp(1) - np.log(frames.shape[1])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return values[0].item(), values[1].item()
+
+
+def unknown_windows() -> dict[str, np.ndarray]:
+    """Return sounds of which no label may be claimed."""
+    rng = np.random.default_rng(7)
+    t = np.arange(160000) / 16000
+    noise = rng.standard_normal(160000)
+    windows = {"digital silence": 0 * t, "near silence": 1e-4 * noise}
+    windows |= {f"white noise {db} dB": 10 ** (db / 20) * noise for db in (-50, -30, -20, -10)}
+    for frequency in (440, 1000, 3000):
+        windows |= {
+            f"{frequency} Hz at {db} dB": 10 ** (db / 20) * np.sin(2 * np.pi * frequency * t)
+            for db in (-30, -6)
+        }
+    return {name: wave.clip(-1, 1).astype(np.float32) for name, wave in windows.items()}
+
+
+def report_mixtures(
+    model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int = 500
+) -> None:
+    """Print average precision and calibration on mixtures."""
+    cosines, truth = mixture_scores(model, sounds, names, count)
+    scores = sigmoid(np.stack([pooled(model.scale * c + model.bias) for c in cosines]))
+    error = calibration_error(scores, truth)
+    print(
+        f"mixtures: mAP {average_precision(scores, truth):.3f}, ECE {error:.4f}, "
+        f"mean score {scores.mean():.4f}, mean truth {truth.mean():.4f}"
+    )
+
+
+def report_details(clips: list[Sound], names: list[str], best: np.ndarray) -> None:
+    """Print what each class was taken for."""
+    for name in names:
+        taken = Counter(names[b] for clip, b in zip(clips, best, strict=True) if clip.category == name)
+        wrong = ", ".join(f"{other} {n}" for other, n in taken.most_common() if other != name)
+        print(f"| {name} | {taken[name]}/{sum(taken.values())} | {wrong} |")
+
+
+def report_captions(options: argparse.Namespace) -> None:
+    """Print how close the text tower is to its teacher on texts that it never read."""
+    for kind, value in heldout_cosines(load_text(options.work), options.work).items():
+        print(f"{kind}: mean cosine to the teacher {value:.4f}")
+
+
+def report_unknown(options: argparse.Namespace) -> None:
+    """Print the highest score among many names for silence, noises and tones."""
+    nano = Nano()
+    names = list(dict.fromkeys([*LabelSet.builtin("home").names, *EXTRA]))
+    text = nano.encode_text(names)
+    for name, window in unknown_windows().items():
+        scores = sigmoid(pooled(nano.scale * (nano.encode_audio([window])[0] @ text.T) + nano.bias))
+        print(f"{name}: {names[scores.argmax()]} {scores.max():.3f}")
+
+
+def report_shipped(options: argparse.Namespace) -> None:
+    """Print the shipped weights' accuracy, or their scores on mixtures, on the clips that are not free."""
+    clips = esc50(options.data)
+    names = sorted({clip.category for clip in clips})
+    clips = [clip for clip in clips if clip.licence not in FREE]
+    if options.figure == "mixtures":
+        report_mixtures(Nano(), clips, names)
+        return
+    value, best = accuracy(Nano(), clips, names)
+    print(f"{len(clips)} held-out clips, {len(names)} names: {value:.2%}")
+    if options.details:
+        report_details(clips, names, best)
+
+
+def report_fold(options: argparse.Namespace) -> None:
+    """Print the accuracy on a fold that the checkpoint never heard."""
+    model = Checkpoint(options.work / f"{options.checkpoint or 'fold5'}.pt", options.work)
+    clips = esc50(options.data)
+    names = sorted({clip.category for clip in clips})
+    clips = [clip for clip in clips if clip.fold == 5]
+    value, best = accuracy(model, clips, names)
+    print(f"fold 5, {len(clips)} clips, {len(names)} names: {value:.2%}; {model.minutes:.0f} min of training")
+    report_mixtures(model, clips, names)
+    if options.details:
+        report_details(clips, names, best)
+
+
+def report_partition(options: argparse.Namespace) -> None:
+    """Print the accuracy on ten classes that the checkpoint never heard."""
+    model = Checkpoint(options.work / f"{options.checkpoint or 'partition1'}.pt", options.work)
+    names = partition(1)
+    clips = [clip for clip in esc50(options.data) if clip.category in names]
+    value, best = accuracy(model, clips, names)
+    print(f"partition 1, {len(clips)} clips, 10 names: {value:.2%}; {model.minutes:.0f} minutes of training")
+    if options.details:
+        report_details(clips, names, best)
+
+
+def report_inner(options: argparse.Namespace) -> None:
+    """Print the figures on which settings are chosen, or the scale and bias that suit mixtures best."""
+    model = Checkpoint(options.work / f"{options.checkpoint or 'inner'}.pt", options.work)
+    unseen, clips = partition(2), esc50(options.data)
+    seen = sorted({clip.category for clip in clips} - set(unseen))
+    known = [clip for clip in clips if clip.fold == 4 and clip.category in seen]
+    if options.figure == "calibrate":
+        cosines, truth = mixture_scores(model, known, seen, 1000)
+        scale, bias = fit(cosines, truth, model.scale, model.bias)
+        print(f"learned {model.scale:.3f} {model.bias:.3f}, fitted {scale:.3f} {bias:.3f}: ", end="")
+        print(f"--scale-by {scale / model.scale:.3f} --bias-by {bias - model.bias:.3f}")
+        return
+    new = [clip for clip in clips if clip.fold < 5 and clip.category in unseen]
+    value, best = accuracy(model, known, seen)
+    other, best_new = accuracy(model, new, unseen)
+    print(f"fold 4, 40 seen names: {value:.2%}; partition 2, 10 unseen names: {other:.2%}")
+    report_mixtures(model, known, seen)
+    if options.details:
+        report_details(known, seen, best)
+        report_details(new, unseen, best_new)
+
+
+FIGURES = {
+    "fold5": report_fold,
+    "partition1": report_partition,
+    "inner": report_inner,
+    "calibrate": report_inner,
+    "heldout": report_shipped,
+    "mixtures": report_shipped,
+    "unknown": report_unknown,
+    "captions": report_captions,
+}
+
+
+def main() -> None:
+    """Print one figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("figure", choices=list(FIGURES))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, help="folder of the checkpoints")
+    parser.add_argument("--checkpoint", help="name of the checkpoint, if not the figure's")
+    parser.add_argument("--details", action="store_true", help="per class: right, and what else")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    FIGURES[options.figure](options)
+
+
+if __name__ == "__main__":
+    main()

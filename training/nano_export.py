@@ -1,0 +1,66 @@
+"""Put a checkpoint into the package: fp16 weights, config, tokenizer, and the list of training sounds.
+
+    python -m training.nano_export --data ../shared/data --work WORK [--scale-by 1.1 --bias-by -0.4]
+
+``--scale-by`` and ``--bias-by`` come from ``nano_evaluate calibrate``: what the inner validation split says
+the learned scale and bias must be multiplied by and raised by.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from training.data import FREE
+from training.nano_audio import Run
+from training.nano_text import load_text, load_tokenizer
+from zsaudio.models.nano import WEIGHTS, NanoConfig, config_to_dict, mel_filters
+
+
+def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: float, bias_by: float) -> None:
+    """Write the bundle."""
+    state = torch.load(checkpoint)
+    if state["run"] != "ship":
+        raise SystemExit(f"{checkpoint} is of the run '{state['run']}'; only 'ship' may go into the package")
+    config = NanoConfig()
+    tensors = {f"audio.{name}": value for name, value in state["audio"].items() if "num_batches" not in name}
+    tensors |= {f"text.{name}": value for name, value in load_text(work).state_dict().items()}
+    tensors["mel.filters"] = mel_filters(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: value.half().contiguous() for name, value in tensors.items()}, folder / "model.safetensors"
+    )
+    settings = config_to_dict(config)
+    settings |= {"scale": round(state["scale"] * scale_by, 4), "bias": round(state["bias"] + bias_by, 4)}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    load_tokenizer().save(str(folder / "tokenizer.json"), pretty=False)
+    with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["file", "source", "licence", "author", "title"])
+        for sound in Run("ship", licences=FREE).sounds(data, work):
+            writer.writerow(
+                ["/".join(sound.path.parts[-3:]), sound.source, sound.licence, sound.author, sound.title]
+            )
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--checkpoint", type=Path, help="by default WORK/ship.pt")
+    parser.add_argument("--folder", type=Path, default=WEIGHTS)
+    parser.add_argument("--scale-by", type=float, default=1.0)
+    parser.add_argument("--bias-by", type=float, default=0.0)
+    options = parser.parse_args()
+    checkpoint = options.checkpoint or options.work / "ship.pt"
+    export(options.data, options.work, checkpoint, options.folder, options.scale_by, options.bias_by)
+
+
+if __name__ == "__main__":
+    main()

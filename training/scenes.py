@@ -1,0 +1,123 @@
+"""Scenes: random mixtures of one to three sounds, made of log-mels.
+
+Everything happens on mel powers, where sounds add up (but for their phases), levels are an offset in dB and
+filters a curve in dB; so a scene costs less than a millisecond.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data import Mels, Sound
+
+FLOOR_DB = -50.0
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How scenes are made."""
+
+    frames: int = 304
+    sources: tuple[float, ...] = (0.45, 0.38, 0.17)  # how often 1, 2, 3 sounds
+    level_db: float = 7.0  # sounds of a mixture differ by up to so much
+    gain_db: float = 9.0  # standard deviation of the level of a scene
+    filter_db: float = 5.0  # standard deviation of a random filter
+    stretch: float = 0.15
+    shift: int = 3  # bands
+    masks: int = 2
+    share_esc50: float = 0.7
+
+
+class Scenes:
+    """Draws batches of scenes from sounds."""
+
+    def __init__(self, sounds: Sequence[Sound], mels: Mels, options: SceneOptions, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.options = options
+        self.mels = [mels[sound] for sound in sounds]
+        self.loudness = [mel.astype(np.float32).max(1) for mel in self.mels]
+        self.levels = np.array([np.percentile(loud, 95) for loud in self.loudness])
+        # ESC-50 is drawn clip by clip; the others group by group, a group being sounds of one name
+        groups: dict[str, list[int]] = {}
+        for index, sound in enumerate(sounds):
+            groups.setdefault("ESC-50" if sound.fold else sound.texts[0], []).append(index)
+        self.esc50 = groups.pop("ESC-50")
+        self.groups = list(groups.values())
+
+    def pick(self) -> int:
+        """Return the index of a random sound."""
+        if self.rng.random() < self.options.share_esc50:
+            return int(self.rng.choice(self.esc50))
+        group = self.groups[self.rng.integers(len(self.groups))]
+        return group[self.rng.integers(len(group))]
+
+    def crop(self, index: int) -> np.ndarray:
+        """Return a random stretch of a sound, one in which it is heard, as long as a scene."""
+        rng, options = self.rng, self.options
+        mel, loud = self.mels[index], self.loudness[index]
+        speed = 1.0 + options.stretch * rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
+        need = int(options.frames * speed) + 1
+        result = np.full((options.frames, mel.shape[1]), FLOOR_DB, np.float32)
+        if len(mel) > need:
+            for _ in range(6):
+                start = int(rng.integers(0, len(mel) - need))
+                if loud[start : start + need].max() > self.levels[index] - 6.0:
+                    break
+            part = mel[start : start + need]
+        else:
+            part = mel
+        take = (np.arange(min(options.frames, int(len(part) / speed))) * speed).astype(int)
+        at = int(rng.integers(0, options.frames - len(take) + 1))
+        result[at : at + len(take)] = part[take]
+        if rng.random() < 0.3:
+            bands = np.clip(
+                np.arange(mel.shape[1]) + rng.integers(-options.shift, options.shift + 1), 0, mel.shape[1] - 1
+            )
+            result = result[:, bands]
+        return result
+
+    def curve(self, bands: int) -> np.ndarray:
+        """Return a smooth random filter, in dB."""
+        points = self.rng.normal(0, self.options.filter_db, 5)
+        points = np.interp(np.linspace(0, 4, bands), np.arange(5), points)
+        if self.rng.random() < 0.08:  # a telephone or a small loudspeaker
+            points[bands - int(self.rng.integers(8, 24)) :] -= 40
+            points[: int(self.rng.integers(0, 10))] -= 30
+        return points.astype(np.float32)
+
+    def scene(self) -> tuple[np.ndarray, list[int]]:
+        """Return one log-mel and the sounds in it."""
+        rng, options = self.rng, self.options
+        count = 1 + int(rng.choice(len(options.sources), p=options.sources))
+        indices = [self.pick() for _ in range(count)]
+        power = np.zeros(())
+        reference = self.levels[indices[0]]
+        for index in indices:
+            source = self.crop(index)
+            gain = 0.0
+            if count > 1:
+                gain = reference - self.levels[index] + options.level_db * rng.uniform(-1, 1)
+                gain = float(np.clip(gain, -40, 40))
+            quiet = source <= FLOOR_DB
+            source = source + gain + self.curve(source.shape[1])
+            power = power + np.where(quiet, 0.0, 10 ** (source / 10))
+        level = float(np.clip(rng.normal(0, options.gain_db), -20, 20))
+        level -= max(0.0, reference + level - 38)
+        if rng.random() < 0.3:  # background noise of some colour
+            colour = np.linspace(0, -rng.uniform(0, 35), power.shape[1]) + self.curve(power.shape[1]) / 2
+            below = reference - rng.uniform(8, 40)
+            power = power + 10 ** ((below + colour) / 10) * rng.exponential(1.0, power.shape).clip(0.1)
+        db = 10 * np.log10(np.maximum(power, 1e-9)) + level
+        for _ in range(rng.integers(0, options.masks + 1)):
+            width, start = int(rng.integers(2, 9)), int(rng.integers(0, db.shape[1]))
+            db[:, start : start + width] = FLOOR_DB
+        for _ in range(rng.integers(0, options.masks + 1)):
+            width, start = int(rng.integers(4, 31)), int(rng.integers(0, db.shape[0]))
+            db[start : start + width] = FLOOR_DB
+        return np.maximum(db, FLOOR_DB).astype(np.float32), indices
+
+    def batch(self, size: int) -> tuple[np.ndarray, list[list[int]]]:
+        """Return ``size`` scenes."""
+        drawn = [self.scene() for _ in range(size)]
+        return np.stack([db for db, _ in drawn]), [indices for _, indices in drawn]

@@ -1,0 +1,304 @@
+"""nano: the small sound recogniser that ships with zsaudio.
+
+A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
+gives an embedding every ``frame_s`` and sees ``context_s`` on either side of a frame, no more: it pools and
+normalises over nothing longer, so a frame deeper than that inside an array is the same whatever surrounds it.
+
+Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
+dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
+``scale * cosine + bias``; the odds of a stretch of audio are the mean of the odds of its frames.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad
+from torch.nn.utils import fuse_conv_bn_eval
+
+from zsaudio.errors import ModelError
+from zsaudio.features import LogMel
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import LabelBank
+from zsaudio.models.device import resolve_device
+
+WEIGHTS = Path(__file__).parent / "weights" / "nano"
+TEMPLATES = ("{}",)
+MIN_FRAMES = 4  # a shorter array is padded with zeros
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Sizes of the two towers; stored with the weights."""
+
+    # front end
+    sample_rate: int = 16000
+    n_fft: int = 512
+    hop_length: int = 160
+    n_mels: int = 64
+    floor: float = 1e-5
+    # audio tower; per stage: channels, convolutions, how much it shortens time (bands: always by 2)
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    depth: tuple[int, ...] = (1, 2, 2, 2)
+    shorten: tuple[int, ...] = (4, 2, 2, 1)
+    head: int = 320
+    head_depth: int = 2
+    # text tower
+    vocabulary: int = 30522
+    rank: int = 128
+    text_dim: int = 384
+    text_layers: int = 3
+    text_heads: int = 12
+    text_hidden: int = 1536
+    max_tokens: int = 64
+    # the shared space
+    dim: int = 384
+
+    @property
+    def stride(self) -> int:
+        """Samples from one output frame to the next."""
+        return self.hop_length * math.prod(self.shorten)
+
+    @property
+    def context(self) -> int:
+        """Samples on either side of an output frame that it depends on."""
+        step, reach = self.shorten[0], 1
+        for depth, shorten in zip(self.depth[1:], self.shorten[1:], strict=True):
+            step *= shorten
+            reach += depth * step
+        reach += self.head_depth * step
+        return reach * self.hop_length + self.n_fft // 2
+
+
+def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
+    """Return triangular filters, equally spaced in mel from ``low`` to half the sample rate."""
+    top = config.sample_rate / 2
+    mel = np.linspace(np.log1p(low / 700), np.log1p(top / 700), config.n_mels + 2)
+    edges = 700 * np.expm1(mel)
+    bins = np.linspace(0, top, config.n_fft // 2 + 1)[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    triangles = np.maximum(0.0, np.minimum(rise, fall))
+    # narrow bands hold few bins: make every band sum to its width
+    width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
+    return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch normalisation, ReLU; ``fuse`` folds the second into the first."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: Any = 3, stride: Any = 1, padding: Any = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+    def fuse(self) -> None:
+        """Fold the normalisation into the convolution; for inference only."""
+        convolution, norm = self[0], self[1]
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        self[0] = fuse_conv_bn_eval(convolution, norm)
+        self[1] = nn.Identity()
+
+
+class NanoAudio(nn.Module):
+    """Log-mel front end and a convolutional network: a waveform in, an embedding per frame out."""
+
+    def __init__(self, config: NanoConfig, filters: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(filters, config.n_fft, config.hop_length, config.floor)
+        first, *shorten = config.shorten
+        channels = config.channels
+        layers: list[nn.Module] = [ConvBlock(1, channels[0], (first + 2, 4), (first, 2), 1)]
+        for before, after, depth, pool in zip(
+            channels[:-1], channels[1:], config.depth[1:], shorten, strict=True
+        ):
+            layers += [nn.AvgPool2d((pool, 2)), ConvBlock(before, after)]
+            layers += [ConvBlock(after, after) for _ in range(depth - 1)]
+        self.body = nn.Sequential(*layers)
+        self.collapse = ConvBlock(
+            channels[-1], config.head, (1, config.n_mels // 2 ** len(channels)), padding=0
+        )
+        self.head = nn.ModuleList(
+            ConvBlock(config.head, config.head, (3, 1), padding=(1, 0)) for _ in range(config.head_depth)
+        )
+        self.drop = nn.Dropout(0.2)
+        self.out = nn.Linear(config.head, config.dim)
+
+    def embed(self, mel: Tensor) -> Tensor:
+        """Return embeddings ``(batch, frames // 16, dim)`` of log-mels whose length is a multiple of 16."""
+        x = ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = self.collapse(self.body(x))
+        for layer in self.head:
+            x = x + layer(x)
+        x = self.out(self.drop(x.squeeze(3).transpose(1, 2)))
+        return normalize(x.float(), dim=-1)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return embeddings ``(batch, ceil(n_samples / stride), dim)``."""
+        stride = self.config.stride
+        frames = max(1, math.ceil(waveform.shape[1] / stride))
+        padded = max(frames, MIN_FRAMES) * stride
+        mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))
+        return self.embed(mel[:, :-1])[:, :frames]
+
+
+class NanoText(nn.Module):
+    """A small BERT with factorised word embeddings, mean pooling and a fixed linear map."""
+
+    center: Tensor
+    map: Tensor
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        dim = config.text_dim
+        self.words = nn.Embedding(config.vocabulary, config.rank)
+        self.expand = nn.Linear(config.rank, dim, bias=False)
+        self.positions = nn.Embedding(config.max_tokens, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim,
+                config.text_heads,
+                config.text_hidden,
+                0.0,
+                "gelu",
+                layer_norm_eps=1e-12,
+                batch_first=True,
+            )
+            for _ in range(config.text_layers)
+        )
+        self.register_buffer("center", torch.zeros(dim))
+        self.register_buffer("map", torch.eye(config.dim, dim))
+
+    def sentence(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return sentence embeddings ``(batch, text_dim)``; ``padding`` is True where a token is padding."""
+        x = self.expand(self.words(tokens)) + self.positions.weight[: tokens.shape[1]]
+        x = self.norm(x)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=padding)
+        if padding is None:
+            return normalize(x.mean(1), dim=-1)
+        keep = (~padding).unsqueeze(2)
+        return normalize((x * keep).sum(1) / keep.sum(1), dim=-1)
+
+    def project(self, sentence: Tensor) -> Tensor:
+        """Map sentence embeddings into the space shared with audio."""
+        return normalize((sentence - self.center) @ self.map.T, dim=-1)
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return embeddings ``(batch, dim)`` in the space shared with audio."""
+        return self.project(self.sentence(tokens, padding))
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Return the token numbers of each text, cut to ``max_tokens`` with the end mark kept."""
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    return [i if len(i) <= max_tokens else i[: max_tokens - 1] + i[-1:] for i in ids]
+
+
+class Nano:
+    """The bundled sound recogniser: meets ``zsaudio.models.base.Encoder``.
+
+    Parameters
+    ----------
+    folder
+        Where ``model.safetensors``, ``config.json`` and ``tokenizer.json`` are; by default the bundled ones.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Examples
+    --------
+    >>> nano = Nano()
+    >>> nano.encode_text(["a dog barks"]).shape == (1, nano.dim)
+    True
+    """
+
+    name = "nano"
+    window_s = 10.0
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        folder = folder or WEIGHTS
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
+        self.config = config = config_from_dict(settings)
+        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        self.device = resolve_device(device)
+        self.audio = NanoAudio(config, weights.pop("mel.filters"))
+        self.text = NanoText(config)
+        for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
+            own = {
+                name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
+            }
+            missing, unexpected = tower.load_state_dict(own, strict=False)
+            if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+                raise ModelError(f"the weights in {folder} do not fit their config.json")
+            tower.to(self.device).eval().requires_grad_(False)
+        for module in self.audio.modules():
+            if isinstance(module, ConvBlock):
+                module.fuse()
+        self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.sample_rate = config.sample_rate
+        self.dim = config.dim
+        self.frame_s = config.stride / config.sample_rate
+        self.context_s = config.context / config.sample_rate
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Embed a label set; a label with several prompts gets the mean of their embeddings."""
+        prompts = labels.prompts(TEMPLATES)
+        rows = iter(self.encode_text([prompt for own in prompts for prompt in own]))
+        means = np.stack([sum(next(rows) for _ in own) for own in prompts])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        return LabelBank(tuple(labels.names), means.astype(np.float32))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(n_frames, n_labels)``."""
+        return [self.scale * (frames @ bank.data.T) + self.bias for frames in self.encode_audio(windows)]
+
+    @torch.inference_mode()
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embeddings ``(n_frames, dim)``; windows of one length share a batch."""
+        by_length: dict[int, list[int]] = {}
+        for index, window in enumerate(windows):
+            by_length.setdefault(len(window), []).append(index)
+        result: list[np.ndarray] = [np.empty(0)] * len(windows)
+        for indices in by_length.values():
+            batch = torch.from_numpy(np.stack([windows[i] for i in indices]).astype(np.float32))
+            for index, frames in zip(indices, self.audio(batch.to(self.device)).cpu().numpy(), strict=True):
+                result[index] = frames
+        return result
+
+    @torch.inference_mode()
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)``; prompts of one length in tokens share a batch."""
+        tokens = tokenize(self.tokenizer, prompts, self.config.max_tokens)
+        by_length: dict[int, list[int]] = {}
+        for index, own in enumerate(tokens):
+            by_length.setdefault(len(own), []).append(index)
+        result = np.empty((len(tokens), self.dim), np.float32)
+        for indices in by_length.values():
+            batch = torch.tensor([tokens[i] for i in indices], device=self.device)
+            result[indices] = self.text(batch).cpu().numpy()
+        return result
+
+
+def config_from_dict(settings: dict[str, Any]) -> NanoConfig:
+    """Read a config as JSON gives it (lists become tuples)."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return NanoConfig(**values)
+
+
+def config_to_dict(config: NanoConfig) -> dict[str, Any]:
+    """Write a config as JSON takes it."""
+    return asdict(config)
