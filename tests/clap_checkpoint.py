@@ -48,7 +48,7 @@ def save_clap_checkpoint(folder: Path, truncation: str) -> Path:
             norm = model.audio_model.audio_encoder.batch_norm
             norm.running_mean.uniform_(-60, -20)
             norm.running_var.uniform_(200, 600)
-            for name, parameter in model.named_parameters():
+            for parameter in model.parameters():
                 if parameter.ndim > 0:
                     spread = (
                         parameter.std() if parameter.ndim > 1 and parameter.std() > 0 else torch.tensor(0.1)

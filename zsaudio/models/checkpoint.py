@@ -80,8 +80,8 @@ def importing_transformers() -> Iterator[None]:
         if "torchaudio" not in traceback.format_exc():
             raise
         raise ModelError(
-            f"torchaudio is installed but does not work with torch {torch.__version__}, and takes transformers "
-            "down with it: run `pip uninstall torchaudio`, or install a pair that works, "
+            f"torchaudio is installed but does not work with torch {torch.__version__}, so transformers does "
+            "not work either: run `pip uninstall torchaudio`, or install a pair that works, "
             "torch==2.11.0 torchaudio==2.11.0"
         ) from error
 
@@ -103,8 +103,8 @@ def _from_hub(source: str) -> Path:
         return folder
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"model {source!r} is neither a folder, nor in the Hugging Face cache, nor could it be downloaded "
-            f"({_first_line(error)}): check the name and the connection, or use the bundled model, --model nano"
+            f"model {source!r} is neither a folder nor in the Hugging Face cache, and cannot be downloaded "
+            f"({_first_line(error)}): check the name and the connection, or use --model nano, the bundled one"
         ) from error
 
 
@@ -133,14 +133,12 @@ def _check(folder: Path) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers from writing to stderr, and put its settings back afterwards."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
-    from transformers.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
+    from transformers import utils
 
-    verbosity, bars, no_hub_bars = (
-        logging.get_verbosity(),
-        logging.is_progress_bar_enabled(),
-        are_progress_bars_disabled(),
-    )
+    logging: Any = utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    no_hub_bars = are_progress_bars_disabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # huggingface_hub's too
     try:

@@ -26,7 +26,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if has_cuda else "mps" if has_mps else "cpu")
     missing = f"device {device!r} is not available"
     if kind == "cuda" and not has_cuda:
-        why = "finds no GPU" if torch.backends.cuda.is_built() else "is built without CUDA"
+        why = "finds no GPU" if torch.version.cuda else "is built without CUDA"
         raise OptionError(f"{missing}, torch {torch.__version__} {why}: use 'auto' or 'cpu'")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise OptionError(f"{missing}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
