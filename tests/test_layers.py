@@ -20,6 +20,7 @@ LAYERS = [
     "stream",
     "recognizer",
     "writers",
+    "event_writers",
     "journal",
     "plot",
     "microphone",
