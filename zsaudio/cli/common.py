@@ -1,6 +1,7 @@
 """What the commands share: options, inputs, messages, progress and output."""
 
 import glob
+import io
 import logging
 import os
 import sys
@@ -8,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar, cast
 
 import typer
 
@@ -156,7 +157,7 @@ def open_source(path: str) -> str | IO[bytes]:
 def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
     """Open the file of ``--output``, or give stdout."""
     if path is None:
-        yield sys.stdout
+        yield cast(TextIO, _Stdout())
         return
     if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
         raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
@@ -166,6 +167,20 @@ def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from error
     with file:
         yield file
+
+
+class _Stdout(io.TextIOBase):
+    """stdout as it is when written to: a progress bar on the same terminal takes its place for a while."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stdout.encoding
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def show_progress(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterator[T]:
