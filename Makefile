@@ -5,7 +5,7 @@ BIN = .venv/bin
 .PHONY: demo test lint clean
 
 demo: .venv/installed
-	$(BIN)/zsaudio tag examples/audio --labels @home --top-k 3
+	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
 
 test: .venv/installed
 	$(BIN)/python -m pytest

@@ -150,7 +150,11 @@ def _in_folder(folder: str, recursive: bool) -> list[str]:
 
 def open_source(path: str) -> str | IO[bytes]:
     """Return what the library reads: standard input for ``-``, else the path."""
-    return sys.stdin.buffer if path == "-" else path
+    if path != "-":
+        return path
+    if sys.stdin.isatty():
+        raise OptionError("- reads a recording from standard input; pipe one into it")
+    return sys.stdin.buffer
 
 
 @contextmanager
@@ -159,8 +163,7 @@ def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
     if path is None:
         yield cast(TextIO, _Stdout())
         return
-    if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
-        raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
+    refuse_input_as_output(path, inputs)
     try:
         file = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
@@ -181,6 +184,12 @@ class _Stdout(io.TextIOBase):
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+def refuse_input_as_output(path: Path, inputs: Iterable[str]) -> None:
+    """Raise OptionError where ``--output`` would overwrite a recording."""
+    if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+        raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
 
 
 def show_progress(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterator[T]:

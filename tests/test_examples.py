@@ -1,0 +1,46 @@
+"""The examples run, and nano hears in their recordings what is in them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zsaudio import LabelSet, Recognizer
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ANSWERS = {
+    "guitar.ogg": {"guitar"},
+    "piano.ogg": {"piano"},
+    "siren.mp3": {"siren"},
+    "smoke_alarm.wav": {"smoke alarm"},
+    "speech.flac": {"speech"},
+    "speech_and_smoke_alarm.flac": {"speech", "smoke alarm"},
+}
+
+
+def test_every_recording_has_an_answer() -> None:
+    assert {path.name for path in (EXAMPLES / "audio").iterdir()} == set(ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return Recognizer(LabelSet.from_file(EXAMPLES / "labels.txt"))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_best_tags_are_what_is_heard(recognizer: Recognizer, name: str) -> None:
+    tags = recognizer.tag(EXAMPLES / "audio" / name)
+    heard = ANSWERS[name]
+    assert {tag.label for tag in tags[: len(heard)]} == heard
+    assert all(tag.score > 0.5 for tag in tags[: len(heard)])
+    assert all(tag.score < 0.5 for tag in tags[len(heard) :])
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [("tag_files.py", "piano.ogg"), ("own_labels.py", "somebody talks")]
+)
+def test_scripts_run(script: str, said: str) -> None:
+    ran = subprocess.run([sys.executable, EXAMPLES / script], capture_output=True, text=True, check=True)
+    assert said in ran.stdout
+    assert ran.stderr == ""
