@@ -22,6 +22,7 @@ LAYERS = [
     "writers",
     "event_writers",
     "journal",
+    "outputs",
     "plot",
     "microphone",
     "cli",

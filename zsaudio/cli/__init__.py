@@ -11,6 +11,7 @@ import typer
 
 import zsaudio
 from zsaudio.cli import common
+from zsaudio.cli.detect import detect
 from zsaudio.cli.labels import labels
 from zsaudio.cli.models import models
 from zsaudio.cli.tag import tag
@@ -24,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, labels, models):
-    app.command(no_args_is_help=command is tag)(command)
+for command in (tag, detect, labels, models):
+    app.command(no_args_is_help=command in (tag, detect))(command)
 
 
 def _version(asked: bool) -> None:

@@ -161,7 +161,7 @@ def open_source(path: str) -> str | IO[bytes]:
 def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
     """Open the file of ``--output``, or give stdout."""
     if path is None:
-        yield cast(TextIO, _Stdout())
+        yield stdout()
         return
     refuse_input_as_output(path, inputs)
     try:
@@ -170,6 +170,11 @@ def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from error
     with file:
         yield file
+
+
+def stdout() -> TextIO:
+    """Return stdout, for results that may share a terminal with a progress bar."""
+    return cast(TextIO, _Stdout())
 
 
 class _Stdout(io.TextIOBase):
