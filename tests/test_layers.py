@@ -24,7 +24,8 @@ LAYERS = [
     "journal",
     "outputs",
     "plot",
-    "microphone",
+    "live",
+    "capture",
     "cli",
 ]
 

@@ -29,6 +29,7 @@ _HOME = {
     "builtin_label_sets": "labels",
     "load_audio": "audio",
     "load_model": "models.registry",
+    "microphone": "capture",
     "resample": "resample",
 }
 
@@ -36,6 +37,7 @@ __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
 
 if TYPE_CHECKING:
     from zsaudio.audio import load_audio as load_audio
+    from zsaudio.capture import microphone as microphone
     from zsaudio.errors import AudioError as AudioError
     from zsaudio.errors import LabelError as LabelError
     from zsaudio.errors import MissingExtraError as MissingExtraError

@@ -13,6 +13,7 @@ import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.detect import detect
 from zsaudio.cli.labels import labels
+from zsaudio.cli.listen import listen
 from zsaudio.cli.models import models
 from zsaudio.cli.tag import tag
 from zsaudio.errors import ZsaudioError
@@ -25,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, labels, models):
-    app.command(no_args_is_help=command in (tag, detect))(command)
+for command in (tag, detect, listen, labels, models):
+    app.command(no_args_is_help=command in (tag, detect, listen))(command)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,229 @@
+"""``zsaudio listen``: what a microphone hears, as it happens."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zsaudio.cli import common
+from zsaudio.cli.live_session import Session, ending_on_signals, libraries_hushed, warm_up
+from zsaudio.errors import AudioError, OptionError
+
+if TYPE_CHECKING:
+    from zsaudio.cli.live_views import Ongoing, View
+    from zsaudio.events import DetectionOptions
+    from zsaudio.live import LiveBlocks
+    from zsaudio.models.base import Model
+    from zsaudio.recognizer import Recognizer
+
+_UNBOUNDED_WINDOW_S, _UNBOUNDED_HOP_S = 3.0, 1.0  # for models that make one score of a whole window
+
+
+def listen(
+    labels: common.Labels = None,
+    labels_file: common.LabelsFile = None,
+    template: common.Templates = None,
+    model: common.ModelName = "nano",
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="Microphone: its number, or part of its name.",
+            show_default="the system's default",
+        ),
+    ] = None,
+    list_inputs: Annotated[bool, typer.Option("--list-inputs", help="List the microphones.")] = False,
+    rate: Annotated[
+        int | None,
+        typer.Option("--rate", help="Sample rate of the microphone, in Hz.", show_default="its own"),
+    ] = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            "--channel", min=0, help="Listen to this channel; 0 is the first.", show_default="mean of all"
+        ),
+    ] = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option("--simulate", metavar="FILE", help="Play a file in real time in place of a microphone."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            "-t",
+            help="Score from which a label counts as heard, unless the label has its own.",
+            show_default="0.5",
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option("--sensitivity", help="1, 2, ...: find more; -1, -2, ...: find less.", show_default="0"),
+    ] = None,
+    min_duration: Annotated[
+        float | None,
+        typer.Option("--min-duration", min=0.0, metavar="SECONDS", help="Drop events that are shorter."),
+    ] = None,
+    merge_gap: Annotated[
+        float | None,
+        typer.Option(
+            "--merge-gap", min=0.0, metavar="SECONDS", help="Join events of a label no further apart."
+        ),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option("--hop", min=0.0, metavar="SECONDS", help="How often the sound is looked at."),
+    ] = None,
+    lookahead: Annotated[
+        float | None,
+        typer.Option(
+            "--lookahead",
+            min=0.0,
+            metavar="SECONDS",
+            help="Sound after a moment that its scores wait for: less is earlier, more is more exact.",
+        ),
+    ] = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print events as JSON lines, for other programs.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="DIR", help="Keep the sound around each event as FLAC."),
+    ] = None,
+    pre_roll: Annotated[
+        float, typer.Option("--pre-roll", min=0, max=60, help="Seconds before an event to keep.")
+    ] = 2.0,
+    post_roll: Annotated[
+        float, typer.Option("--post-roll", min=0, max=60, help="Seconds after an event to keep.")
+    ] = 1.0,
+    exec_: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Run a command per event, without a shell, with its {label}, {score}, {onset} and {time}.",
+        ),
+    ] = None,
+    early: Annotated[
+        bool,
+        typer.Option("--early", help="Run the command when an event begins, not when it is over."),
+    ] = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Tell what a microphone hears, as it happens.
+
+    Example: zsaudio listen --labels "dog barking, siren" --exec "notify-send {label}"
+    """
+    common.set_verbosity(verbose)
+    if list_inputs:
+        _print_inputs()
+        return
+    label_set = common.read_labels(labels, labels_file, template)
+    with ExitStack() as open_things:
+        if simulate is None and not debug:
+            open_things.enter_context(libraries_hushed())
+        # whatever can be wrong with options and devices is said before the model takes its time to load
+        source = open_things.enter_context(_open_source(simulate, input, rate, channel))
+
+        from zsaudio.cli.live_actions import ClipKeeper, CommandRunner
+
+        on_screen = not jsonl and sys.stdout.isatty()
+        keeper = ClipKeeper(record, source.sample_rate, source.clock, pre_roll, post_roll) if record else None
+        runner = CommandRunner(exec_, source.clock, not on_screen) if exec_ is not None else None
+        if early and runner is None:
+            raise OptionError("--early says when to run a command: give one with --exec")
+
+        from zsaudio.recognizer import Recognizer
+
+        given = {
+            "threshold": threshold,
+            "sensitivity": sensitivity,
+            "min_duration_s": min_duration,
+            "merge_gap_s": merge_gap,
+            "hop_s": hop,
+            "lookahead_s": lookahead,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        recognizer = Recognizer(label_set, model, device=device, dtype=dtype)
+        options = replace(_live_options(recognizer.model), **given)  # type: ignore[arg-type]
+        warm_up(recognizer, source.sample_rate, options)
+        ongoing: dict[str, Ongoing] = {}
+        view = _view(source, recognizer, options, ongoing, jsonl, on_screen)
+        session = Session(source, recognizer, view, ongoing, keeper, runner, early)
+        if not (quiet or on_screen):
+            common.message(f"listening to {source.name} at {source.sample_rate} Hz; Ctrl-C ends")
+        with ending_on_signals(source):
+            session.run(options)
+        if not quiet and (source.overruns or on_screen):
+            from zsaudio.cli.live_views import overruns
+
+            common.message(f"{session.n_events} events, {overruns(source)}")
+        if session.error is not None:
+            if debug:
+                raise session.error
+            common.message(str(session.error))
+            raise typer.Exit(1)
+
+
+def _open_source(
+    simulate: str | None, input: str | None, rate: int | None, channel: int | None
+) -> "LiveBlocks":
+    from zsaudio.live import Playback
+
+    if simulate is not None:
+        if input is not None or rate is not None:
+            raise OptionError("--simulate plays a file at its own rate: leave out --input and --rate")
+        return Playback(simulate, channel=channel)
+    from zsaudio.capture import microphone
+
+    return microphone(int(input) if input and input.isdecimal() else input, rate, channel)
+
+
+def _live_options(model: "Model") -> "DetectionOptions":
+    from zsaudio.events import LIVE, DetectionOptions
+
+    if model.context_s:
+        return LIVE
+    return DetectionOptions(window_s=min(_UNBOUNDED_WINDOW_S, model.window_s), hop_s=_UNBOUNDED_HOP_S)
+
+
+def _view(
+    source: "LiveBlocks",
+    recognizer: "Recognizer",
+    options: "DetectionOptions",
+    ongoing: "dict[str, Ongoing]",
+    jsonl: bool,
+    on_screen: bool,
+) -> "View":
+    from zsaudio.cli.live_views import JsonLines, TextLines
+
+    if jsonl:
+        return JsonLines(source)
+    if not on_screen:
+        return TextLines(source)
+    from zsaudio.cli.live_screen import Screen
+
+    reported = [label for label in recognizer.labels if not label.background]
+    thresholds, _ = options.thresholds(reported)
+    return Screen(source, [label.name for label in reported], thresholds, ongoing, recognizer.model.name)
+
+
+def _print_inputs() -> None:
+    from zsaudio.capture import input_devices
+
+    with libraries_hushed():
+        devices = input_devices()
+    if not devices:
+        raise AudioError("no input device: connect a microphone, or play a file with --simulate")
+    for device in devices:
+        mark = "*" if device.is_default else " "
+        channels = f"{device.channels} channel{'' if device.channels == 1 else 's'}"
+        print(f"{mark} {device.number:>3}  {device.sample_rate:>6} Hz  {channels:<12} {device.name}")
