@@ -105,7 +105,7 @@ class Screen(TextLines):
         plain = self._console.options.ascii_only
         width, height = self._console.size
         name_width = min(max(map(len, self._labels)), max(8, width // 3))
-        bar_width = max(10, min(60, width - name_width - 9))
+        bar_width = max(10, min(60, width - name_width - 11))
         room = max(1, height - _LINES - len(self._ongoing))
         rows: list[Text | Rule] = [Rule(style="dim", characters="-" if plain else "─")]
         level = _share(self._level_db)
@@ -121,7 +121,7 @@ class Screen(TextLines):
         for label, one in self._ongoing.items():
             text = self.line(one.onset, f"{max(0.0, self._latest - one.onset):.1f} s {dot}", one.score, label)
             rows.append(Text(text, style="bold", no_wrap=True, overflow="ellipsis"))
-        rows.append(self._status())
+        rows.append(self._status(width, plain))
         return Group(*rows)
 
     def _row(self, index: int, name_width: int, bar_width: int, plain: bool) -> Text:
@@ -133,24 +133,16 @@ class Screen(TextLines):
         )
         return Text.assemble((name.plain, "bold" if heard else ""), "  ", bar, f" {score:.2f}")
 
-    def _status(self) -> Text:
+    def _status(self, width: int, plain: bool) -> Text:
         source = self._source
         minutes, seconds = divmod(int(self._heard_s), 60)
-        parts = [
-            source.name,
-            f"{source.sample_rate} Hz",
-            self._model,
-            f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}",
-            f"{self._n_events} events",
-            overruns(source),
-            "Ctrl-C ends",
-        ]
-        text = Text(no_wrap=True, overflow="ellipsis", style="dim")
-        for index, part in enumerate(parts):
-            text.append(" - " if index and self._console.options.ascii_only else " · " if index else "")
-            text.append(
-                part, style="not dim bold red" if part == overruns(source) and source.overruns else ""
-            )
+        text = Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}", style="dim")
+        dot = " - " if plain else " · "
+        text.append(f"{dot}{self._n_events} events{dot}")
+        text.append(overruns(source), style="not dim bold red" if source.overruns else "")
+        for part in ("Ctrl-C ends", self._model, f"{source.sample_rate} Hz", Path(source.name).name):
+            text.append(dot + part)
+        text.truncate(width - 4, overflow="ellipsis")  # room for the ^C that a terminal adds
         return text
 
     def _draw(self) -> None:
