@@ -12,8 +12,11 @@ _HOME = {
     "AudioError": "errors",
     "ClipEvents": "events",
     "ClipTags": "scoring",
+    "DataError": "errors",
+    "Dataset": "datasets",
     "DetectionOptions": "events",
     "Event": "events",
+    "Evaluation": "evaluation",
     "EventDetector": "events",
     "FrameScores": "events",
     "Label": "labels",
@@ -27,9 +30,11 @@ _HOME = {
     "ZsaudioError": "errors",
     "available_models": "models.registry",
     "builtin_label_sets": "labels",
+    "evaluate": "evaluation",
     "load_audio": "audio",
     "load_model": "models.registry",
     "microphone": "capture",
+    "read_dataset": "datasets",
     "resample": "resample",
 }
 
@@ -38,12 +43,17 @@ __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
 if TYPE_CHECKING:
     from zsaudio.audio import load_audio as load_audio
     from zsaudio.capture import microphone as microphone
+    from zsaudio.datasets import Dataset as Dataset
+    from zsaudio.datasets import read_dataset as read_dataset
     from zsaudio.errors import AudioError as AudioError
+    from zsaudio.errors import DataError as DataError
     from zsaudio.errors import LabelError as LabelError
     from zsaudio.errors import MissingExtraError as MissingExtraError
     from zsaudio.errors import ModelError as ModelError
     from zsaudio.errors import OptionError as OptionError
     from zsaudio.errors import ZsaudioError as ZsaudioError
+    from zsaudio.evaluation import Evaluation as Evaluation
+    from zsaudio.evaluation import evaluate as evaluate
     from zsaudio.events import ClipEvents as ClipEvents
     from zsaudio.events import DetectionOptions as DetectionOptions
     from zsaudio.events import Event as Event

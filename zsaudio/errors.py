@@ -20,6 +20,10 @@ class OptionError(ZsaudioError, ValueError):
     """An option whose value cannot be used."""
 
 
+class DataError(ZsaudioError, ValueError):
+    """Labelled data, or what describes its classes, that cannot be used."""
+
+
 class ModelError(ZsaudioError, RuntimeError):
     """A model that cannot be found, downloaded or loaded."""
 

@@ -12,6 +12,7 @@ import typer
 import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.detect import detect
+from zsaudio.cli.evaluate import evaluate
 from zsaudio.cli.labels import labels
 from zsaudio.cli.listen import listen
 from zsaudio.cli.models import models
@@ -26,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, labels, models):
-    app.command(no_args_is_help=command in (tag, detect, listen))(command)
+for command in (tag, detect, listen, evaluate, labels, models):
+    app.command(no_args_is_help=command in (tag, detect, listen, evaluate))(command)
 
 
 def _version(asked: bool) -> None:

@@ -56,7 +56,7 @@ class TextCache:
         self._memory[prompt] = embedding
         payload = embedding.astype("<f4").tobytes()
         with contextlib.suppress(OSError):
-            _write_atomically(self._path(prompt), _hash(payload).digest() + payload)
+            write_atomically(self._path(prompt), _hash(payload).digest() + payload)
 
     def _path(self, prompt: str) -> Path:
         return self._folder / _hash(f"{self._checkpoint}\0{prompt}".encode()).hexdigest()
@@ -66,7 +66,7 @@ def _hash(data: bytes) -> "hashlib.blake2b":
     return hashlib.blake2b(data, digest_size=_DIGEST_SIZE)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that other processes see whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)
