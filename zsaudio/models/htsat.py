@@ -34,8 +34,9 @@ class HtsatOnProcessor:
         encoder = tower.audio_model.audio_encoder
         self._dtype = dtype
         # They take hardly any time, and bfloat16 would be too coarse for decibels.
-        self._normalize, self._to_image = encoder.batch_norm, encoder.reshape_mel2img
-        self._to_patches, self._projection = encoder.patch_embed, tower.audio_projection
+        self._normalize, self._to_patches = encoder.batch_norm, encoder.patch_embed
+        self._projection = tower.audio_projection
+        self._side, self._n_folds = encoder.spec_size, encoder.freq_ratio
         self._norm = _LayerNorm(encoder.norm, dtype)
         self._steps: list[_Block | _Merge] = []
         for stage, grid in zip(encoder.layers, encoder.input_resolutions, strict=True):
@@ -49,14 +50,20 @@ class HtsatOnProcessor:
     @torch.inference_mode()
     def __call__(self, mel: Tensor) -> Tensor:
         """Return the embedding ``(dim,)``, not normalised, of a spectrogram ``(n_frames, n_mels)``."""
-        normalized = self._normalize(mel.T[None, :, :, None]).permute(0, 2, 3, 1)  # (1, frames, 1, mels)
-        image = self._to_image(normalized.transpose(1, 2))
+        image = self._fold(self._normalize(mel.T[None, :, :, None])[0, :, :, 0])
         # Clips of up to 10 s: none is fused with crops of a longer one.
-        tokens = self._to_patches(image, [])[0].to(self._dtype)
+        tokens = self._to_patches(image[None, None], [])[0].to(self._dtype)
         for step in self._steps:
             tokens = step(tokens)
         embedding: Tensor = self._projection(self._norm(tokens).float().mean(dim=0))
         return embedding
+
+    def _fold(self, mel: Tensor) -> Tensor:
+        """Make a spectrogram ``(n_mels, n_frames)`` square: stretched in time, cut, the parts stacked."""
+        stretched = functional.interpolate(
+            mel.T[None, None], (self._side * self._n_folds, len(mel)), mode="bicubic", align_corners=True
+        )
+        return stretched.view(self._n_folds, self._side, len(mel)).transpose(1, 2).reshape(-1, self._side)
 
 
 def has_onednn(dtype: torch.dtype) -> bool:

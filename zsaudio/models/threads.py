@@ -18,6 +18,7 @@ def start_threads() -> ThreadPoolExecutor:
     all_here = threading.Barrier(n_threads)  # or one thread would take the place of two
 
     def stay_in_thread(_: int) -> None:
+        torch.get_num_threads()  # or torch would set up this thread later, undoing the next line
         torch.set_num_threads(1)
         all_here.wait()
 
