@@ -228,7 +228,7 @@ def test_a_device_that_cannot_be_opened(
 
 def test_no_device(devices: list[dict[str, Any]]) -> None:
     devices.clear()
-    with pytest.raises(AudioError, match="^no input device: connect a microphone"):
+    with pytest.raises(AudioError, match=r"^no input device: connect a microphone"):
         microphone()
 
 
@@ -266,7 +266,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 def test_the_function_is_public_whatever_was_imported_first() -> None:
-    import zsaudio.capture  # noqa: F401
-    import zsaudio.live  # noqa: F401
+    import zsaudio.capture
+    import zsaudio.live
 
     assert zsaudio.microphone is microphone

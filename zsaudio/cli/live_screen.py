@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, Group, OverflowMethod
 from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
@@ -53,6 +53,8 @@ class Screen(TextLines):
         self._labels, self._thresholds = labels, thresholds
         self._ongoing, self._model = ongoing, model
         self._console = console or Console()
+        self._plain = self._console.options.ascii_only
+        self._cut: OverflowMethod = "crop" if self._plain else "ellipsis"
         self._shown = np.zeros(len(labels))  # scores, fading
         self._latest = 0.0  # end of the latest frame
         self._heard_s = 0.0
@@ -97,52 +99,53 @@ class Screen(TextLines):
         """Print an event above the screen."""
         self._n_events += 1
         text = self.line(event.onset, f"{event.offset - event.onset:.1f} s", event.score, event.label)
-        self._console.print(Text(text, no_wrap=True, overflow="ellipsis"))
+        self._console.print(Text(text, no_wrap=True, overflow=self._cut))
         self._draw()
 
     def render(self) -> Group:
         """Return the screen as it is now."""
-        plain = self._console.options.ascii_only
         width, height = self._console.size
         name_width = min(max(map(len, self._labels)), max(8, width // 3))
         bar_width = max(10, min(60, width - name_width - 11))
         room = max(1, height - _LINES - len(self._ongoing))
-        rows: list[Text | Rule] = [Rule(style="dim", characters="-" if plain else "─")]
+        rows: list[Text | Rule] = [Rule(style="dim", characters="-" if self._plain else "─")]
         level = _share(self._level_db)
-        meter = _bar(level, _share(self._peak_db), bar_width, "red" if self._peak_db > -1 else "cyan", plain)
+        meter = _bar(
+            level, _share(self._peak_db), bar_width, "red" if self._peak_db > -1 else "cyan", self._plain
+        )
         rows.append(Text.assemble(f"{'level':<{name_width}}  ", meter, f" {self._level_db:4.0f} dB"))
         order = range(len(self._labels))
         if len(order) > room:  # the loudest of them, in their usual order
             order = sorted(np.argsort(-self._shown, kind="stable")[: room - 1])  # type: ignore[assignment]
-        rows += [self._row(index, name_width, bar_width, plain) for index in order]
+        rows += [self._row(index, name_width, bar_width) for index in order]
         if len(order) < len(self._labels):
             rows.append(Text(f"{len(self._labels) - len(order)} more labels, all lower", style="dim"))
-        dot = "*" if plain else "●"
+        dot = "*" if self._plain else "●"
         for label, one in self._ongoing.items():
             text = self.line(one.onset, f"{max(0.0, self._latest - one.onset):.1f} s {dot}", one.score, label)
-            rows.append(Text(text, style="bold", no_wrap=True, overflow="ellipsis"))
-        rows.append(self._status(width, plain))
+            rows.append(Text(text, style="bold", no_wrap=True, overflow=self._cut))
+        rows.append(self._status(width))
         return Group(*rows)
 
-    def _row(self, index: int, name_width: int, bar_width: int, plain: bool) -> Text:
+    def _row(self, index: int, name_width: int, bar_width: int) -> Text:
         name = Text(self._labels[index])
-        name.truncate(name_width, overflow="ellipsis", pad=True)
+        name.truncate(name_width, overflow=self._cut, pad=True)
         score, heard = float(self._shown[index]), self._labels[index] in self._ongoing
         bar = _bar(
-            score, float(self._thresholds[index]), bar_width, "bold yellow" if heard else "green", plain
+            score, float(self._thresholds[index]), bar_width, "bold yellow" if heard else "green", self._plain
         )
         return Text.assemble((name.plain, "bold" if heard else ""), "  ", bar, f" {score:.2f}")
 
-    def _status(self, width: int, plain: bool) -> Text:
+    def _status(self, width: int) -> Text:
         source = self._source
         minutes, seconds = divmod(int(self._heard_s), 60)
         text = Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}", style="dim")
-        dot = " - " if plain else " · "
+        dot = " - " if self._plain else " · "
         text.append(f"{dot}{self._n_events} events{dot}")
         text.append(overruns(source), style="not dim bold red" if source.overruns else "")
         for part in ("Ctrl-C ends", self._model, f"{source.sample_rate} Hz", Path(source.name).name):
             text.append(dot + part)
-        text.truncate(width - 4, overflow="ellipsis")  # room for the ^C that a terminal adds
+        text.truncate(width - 4, overflow=self._cut)  # room for the ^C that a terminal adds
         return text
 
     def _draw(self) -> None:

@@ -96,7 +96,7 @@ def warm_up(recognizer: "Recognizer", sample_rate: int, options: "DetectionOptio
 
 @contextmanager
 def ending_on_signals(source: "LiveBlocks") -> Iterator[None]:
-    """Let Ctrl-C, or a request to terminate, end the source and so the work in good order; a second is harsh."""
+    """Let Ctrl-C, or a request to terminate, end the source and so the work in good order."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
