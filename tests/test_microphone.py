@@ -124,9 +124,11 @@ def test_events_of_a_playback_are_those_of_the_file() -> None:
     samples = np.concatenate([tone(100, 0.5), tone(440, 0.5), tone(100, 0.5)])
     recognizer = zsaudio.Recognizer(["440"], NearToneModel())
     with Playback(samples, 16_000) as source:
-        events = list(recognizer.stream(source, source.sample_rate))
+        events = list(recognizer.stream(source))
     assert events == recognizer.detect(samples, 16_000)
     assert [(event.onset, event.offset) for event in events] == [(0.5, 1.0)]
+    with pytest.raises(OptionError, match="needs its sample_rate"):
+        recognizer.stream([samples])
 
 
 class PortAudioError(Exception):

@@ -188,7 +188,7 @@ class Recognizer:
     def stream(
         self,
         blocks: Iterable[np.ndarray],
-        sample_rate: int,
+        sample_rate: int | None = None,
         options: DetectionOptions | None = None,
         *,
         on_scores: OnScores | None = None,
@@ -200,13 +200,17 @@ class Recognizer:
         blocks
             float32 mono arrays of any length; events do not depend on how the audio is cut.
         sample_rate
-            Rate of the blocks, in Hz.
+            Rate of the blocks, in Hz; a source of blocks that has a ``sample_rate``, as a microphone does,
+            needs none here.
         options
             How events are found. By default they are exactly those of ``detect``, which takes the model's
             ``context_s`` and a hop of time; ``zsaudio.events.LIVE`` is earlier and differs slightly.
         on_scores
             Called with every frame's scores as they are computed.
         """
+        sample_rate = sample_rate or getattr(blocks, "sample_rate", None)
+        if sample_rate is None:
+            raise OptionError("a stream of arrays needs its sample_rate")
         return self._finder(options, LIVE_HOP_S, on_scores).stream(blocks, sample_rate)
 
     def _finder(
