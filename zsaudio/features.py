@@ -8,7 +8,6 @@ stores them with its weights, so that the front end cannot drift from what the m
 import torch
 from torch import Tensor, nn
 
-
 # Frames that are worked on together: few enough for their spectra to stay in the processor's cache.
 _FRAMES = 128
 
@@ -55,11 +54,12 @@ class LogMel(nn.Module):
         margin = self.n_fft // 2
         padded = nn.functional.pad(waveform[:, None], (margin, margin), mode="reflect")[:, 0]
         frames = padded.to(self.window.dtype).unfold(1, self.n_fft, self.hop_length)
-        mel = torch.cat([self._mel(part) for part in frames.split(_FRAMES, dim=1)], dim=1)
+        mel = torch.cat([self._mel(part) for part in torch.split(frames, _FRAMES, dim=1)], dim=1)
         return 10.0 * torch.log10(mel.clamp_min(self.floor))
 
     def _mel(self, frames: Tensor) -> Tensor:
         """Return the mel power ``(batch, n_frames, n_mels)`` of frames ``(batch, n_frames, n_fft)``."""
         spectrum = torch.fft.rfft(frames * self.window)
         power = spectrum.real.square() + spectrum.imag.square()
-        return power.to(self.filters.dtype) @ self.filters
+        mel: Tensor = power.to(self.filters.dtype) @ self.filters
+        return mel
