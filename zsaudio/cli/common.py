@@ -41,6 +41,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         "-l",
+        metavar="NAMES",
         help="What to listen for, separated by commas, or a built-in set such as @home. Can be repeated.",
     ),
 ]
@@ -48,6 +49,7 @@ LabelsFile = Annotated[
     Path | None,
     typer.Option(
         "--labels-file",
+        metavar="FILE",
         help="A file of labels: text, one a line, or YAML with prompts, templates, groups and thresholds.",
     ),
 ]
@@ -55,18 +57,25 @@ Templates = Annotated[
     list[str] | None,
     typer.Option(
         "--template",
+        metavar="SENTENCE",
         help="Sentence that each label is put into, such as 'the sound of {}'. Can be repeated.",
     ),
 ]
 ModelName = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="nano, clap, clap-small, a Hugging Face id, or a folder. See 'zsaudio models'."
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="nano, clap, clap-small, a Hugging Face id, or a folder. See 'zsaudio models'.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[
-    str, typer.Option("--dtype", help="Precision of a CLAP model: auto, float32, bfloat16 or float16.")
+    str,
+    typer.Option(
+        "--dtype", metavar="DTYPE", help="Precision of a CLAP model: auto, float32, bfloat16 or float16."
+    ),
 ]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Windows that go through the model at once.")
@@ -75,7 +84,10 @@ Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write the results to this file.", show_default="stdout")
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write the results to this file.", show_default="stdout"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, and how fast.")]
