@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.live_session import Session, ending_on_signals, libraries_hushed, warm_up
+from zsaudio.cli.live_session import Session, ending_on_signals, libraries_hushed, one_thread, warm_up
 from zsaudio.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def listen(
         given = {name: value for name, value in given.items() if value is not None}
         recognizer = Recognizer(label_set, model, device=device, dtype=dtype)
         options = replace(_live_options(recognizer.model), **given)  # type: ignore[arg-type]
+        open_things.enter_context(one_thread(recognizer.model))
         warm_up(recognizer, source.sample_rate, options)
         ongoing: dict[str, Ongoing] = {}
         view = _view(source, recognizer, options, ongoing, jsonl, on_screen)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zsaudio.cli.live_views import Ongoing, View
     from zsaudio.events import DetectionOptions, Event, FrameScores
     from zsaudio.live import LiveBlocks
+    from zsaudio.models.base import Model
     from zsaudio.recognizer import Recognizer
 
 
@@ -84,6 +85,24 @@ class Session:
         self._view.event(event, self._keeper.keep(event) if self._keeper else None)
         if self._runner and not self._early:
             self._runner.run(event.label, event.score, event.onset)
+
+
+@contextmanager
+def one_thread(model: "Model") -> Iterator[None]:
+    """Keep the short windows of live sound in one thread.
+
+    Several would save little, and wait for each other at every step wherever other programs are running too.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not model.context_s:
+        yield
+        return
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def warm_up(recognizer: "Recognizer", sample_rate: int, options: "DetectionOptions") -> None:
