@@ -149,6 +149,7 @@ def test_options_reach_the_detector(zs: Run, clips: Path) -> None:
     assert labels("--min-duration", "2") == []
     assert labels("--threshold", "0.99999") == []
     assert labels("--threshold", "0.99999", "--sensitivity", "5") == ["440"]
+    assert labels("--smooth", "0") == ["440"]
     assert labels("--hop", "0.5", "--window", "1", "--merge-gap", "0", "--median", "0.7") == ["440"]
 
 
@@ -168,6 +169,7 @@ def test_help_tells_the_defaults(zs: Run) -> None:
     assert f"unless the label has its own. [default: ({options.threshold:g})]" in text
     assert f"no further apart. [default: ({options.merge_gap_s:g})]" in text
     assert f"Drop events that are shorter. [default: ({options.min_duration_s:g})]" in text
+    assert f"of this length about it. [default: ({options.smooth_s:g})]" in text
     assert f"median filter over the scores. [default: ({options.median_s:g})]" in text
 
 

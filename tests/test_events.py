@@ -7,7 +7,7 @@ from zsaudio.errors import OptionError
 from zsaudio.events import DetectionOptions, Event, EventDetector
 from zsaudio.labels import Label
 
-SHARP = DetectionOptions(merge_gap_s=0.0, min_duration_s=0.0, median_s=0.0)
+SHARP = DetectionOptions(smooth_s=0.0, merge_gap_s=0.0, min_duration_s=0.0, median_s=0.0)
 
 
 def detect(
@@ -85,6 +85,27 @@ def test_median_filter_loses_no_frame_at_the_ends() -> None:
         assert detect([0.9] * n_frames, replace(SHARP, median_s=5.0)) == [(0.0, float(n_frames), 0.9)]
 
 
+def test_smoothing_judges_a_frame_by_those_about_it() -> None:
+    options = replace(SHARP, smooth_s=3.0)
+    assert detect([0.2, 0.2, 0.8, 0.2, 0.2], options) == [
+        (1.0, 4.0, pytest.approx(0.6))
+    ]  # odds of 1/4, 4 and 1/4: 3/2
+    assert detect([0.2, 0.2, 0.6, 0.2, 0.2], options) == []
+
+
+def test_smoothing_does_not_stretch_events_over_frames_that_hear_nothing() -> None:
+    options = replace(SHARP, smooth_s=5.0)
+    ((onset, offset, score),) = detect([0.0, 0.01, 0.04, 0.95, 0.98, 0.0, 0.04, 0.0], options)
+    assert (onset, offset) == (3.0, 5.0)
+    assert 0.9 < score < 0.98
+
+
+def test_smoothing_and_median_work_together_and_lose_no_frame() -> None:
+    for n_frames in (1, 2, 3, 10):
+        found = detect([0.9] * n_frames, replace(SHARP, smooth_s=5.0, median_s=3.0))
+        assert found == [(0.0, float(n_frames), pytest.approx(0.9))]
+
+
 def test_sensitivity_shifts_the_odds() -> None:
     labels = [Label("a"), Label("b", threshold=0.9), Label("c", threshold=0.0), Label("d", threshold=1.0)]
     on, off = replace(SHARP, sensitivity=1.0).thresholds(labels)
@@ -111,7 +132,7 @@ def test_heard_tells_what_is_going_on() -> None:
 def test_a_detector_agrees_with_a_plain_one_on_random_scores() -> None:
     """Against hysteresis, joining and dropping written as three passes over the whole."""
     random = np.random.default_rng(0)
-    options = DetectionOptions(merge_gap_s=2.0, min_duration_s=3.0)
+    options = replace(SHARP, merge_gap_s=2.0, min_duration_s=3.0)
     for _ in range(200):
         scores = random.random(60) * random.choice([0.6, 1.0], 60)
         on, raw = False, []
@@ -140,6 +161,7 @@ def test_a_detector_agrees_with_a_plain_one_on_random_scores() -> None:
         ({"off_ratio": 1.1}, "off_ratio"),
         ({"hop_s": 0.0}, "hop_s"),
         ({"window_s": -1.0}, "window_s"),
+        ({"smooth_s": -1.0}, "smooth_s"),
         ({"median_s": -1.0}, "median_s"),
         ({"merge_gap_s": float("inf")}, "merge_gap_s"),
         ({"sensitivity": 99.0}, "sensitivity"),

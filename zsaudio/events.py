@@ -3,15 +3,17 @@
 Conventions: times are in seconds from the start of the recording; scores are in [0, 1]. A *frame* is a span
 of time with one score a label; frames follow each other without gaps, and may differ in length.
 
+Single frames are uncertain, so a frame is judged by the stretch about it (``DetectionOptions.smooth_s``).
 An event opens at the first frame that reaches the label's threshold and lasts while the score stays at or
 above a lower one (hysteresis), so that a score that trembles about the threshold gives one event, not many.
 Events of a label that are close together are joined; then those that are too short are dropped.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from zsaudio.errors import OptionError
 from zsaudio.labels import Label
 
 _EPSILON_S = 1e-6  # differences of times are not exact
+_OWN_SHARE = 0.1  # of the threshold: what a frame itself must score to be in an event
 
 
 @dataclass(frozen=True, order=True)
@@ -89,8 +92,11 @@ class DetectionOptions:
     sensitivity
         0 keeps the thresholds; each step up lets a label count at a third of the odds, each step down asks
         three times the odds.
+    smooth_s
+        A frame is judged by the mean of the odds in a stretch of this length about it, as tags are; 0: by
+        itself alone. Frames that hardly score themselves never are in an event, so times stay sharp.
     median_s
-        Length of a median filter over the scores; 0: none.
+        Length of a median filter over the scores, before all else; 0: none.
     merge_gap_s
         Events of a label that are no further apart are joined.
     min_duration_s
@@ -112,8 +118,9 @@ class DetectionOptions:
     off_ratio: float = 0.5
     sensitivity: float = 0.0
     # shape of events
+    smooth_s: float = 3.0
     median_s: float = 0.0
-    merge_gap_s: float = 0.3
+    merge_gap_s: float = 1.0
     min_duration_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -127,7 +134,7 @@ class DetectionOptions:
         for name in ("window_s", "hop_s"):
             if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
                 raise OptionError(f"{name} must be above 0, not {value}")
-        for name in ("overlap_s", "lookahead_s", "median_s", "merge_gap_s", "min_duration_s"):
+        for name in ("overlap_s", "lookahead_s", "smooth_s", "median_s", "merge_gap_s", "min_duration_s"):
             if (value := getattr(self, name)) is not None and not 0 <= value < np.inf:
                 raise OptionError(f"{name} must be 0 or more, not {value}")
         if not abs(self.sensitivity) <= 10:
@@ -141,7 +148,7 @@ class DetectionOptions:
         return on, on * self.off_ratio
 
 
-LIVE = DetectionOptions(hop_s=0.32, lookahead_s=0.32)
+LIVE = DetectionOptions(hop_s=0.16, lookahead_s=0.32, smooth_s=0.48)
 """For live sound: scores within a second, slightly different from those that wait for all they depend on."""
 
 
@@ -155,11 +162,11 @@ class EventDetector:
     options
         Thresholds and shape of events.
     frame_s
-        Usual length of a frame, by which the median filter's length in frames is known.
+        Usual length of a frame, by which the lengths of filters in frames are known.
 
     Examples
     --------
-    >>> detector = EventDetector([Label("dog")], DetectionOptions(merge_gap_s=0.0), frame_s=1.0)
+    >>> detector = EventDetector([Label("dog")], DetectionOptions(smooth_s=0.0, merge_gap_s=0.0), frame_s=1.0)
     >>> events = [detector.push(t, t + 1.0, [score]) for t, score in enumerate([0.1, 0.9, 0.3, 0.1, 0.6])]
     >>> [event for closed in events for event in closed]
     [Event(onset=1.0, offset=3.0, label='dog', score=0.9)]
@@ -171,8 +178,10 @@ class EventDetector:
         self._labels = [label.name for label in labels]
         self._on, self._off = options.thresholds(labels)
         self._options = options
-        self._half = int(options.median_s / frame_s / 2 + _EPSILON_S)  # frames on either side of the filter's middle
-        self._recent: deque[_Frame] = deque(maxlen=2 * self._half + 1)
+        self._filters = [
+            _Filter(options.median_s / frame_s, lambda near, _: np.median(near, axis=0)),
+            _Filter(options.smooth_s / frame_s, self._smooth),
+        ]
         self._open: dict[int, _Open] = {}
 
     @property
@@ -185,32 +194,24 @@ class EventDetector:
 
     def push(self, onset: float, offset: float, scores: Sequence[float] | np.ndarray) -> list[Event]:
         """Take the next frame; return the events that can no longer grow."""
-        frame = _Frame(float(onset), float(offset), np.asarray(scores))
-        if not self._half:
-            return self._step(frame)
-        if not self._recent:  # before the start it is as at the start
-            self._recent.extend([frame] * self._half)
-        return self._filter(frame)
+        frames = [_Frame(float(onset), float(offset), np.asarray(scores))]
+        for filter_ in self._filters:
+            frames = [ready for frame in frames for ready in filter_.push(frame)]
+        return [event for frame in frames for event in self._step(frame)]
 
     def flush(self) -> list[Event]:
         """End the recording; return the events that were still open."""
-        closed = []
-        if self._recent:
-            last = self._recent[-1]
-            for _ in range(self._half):  # after the end it is as at the end
-                closed += self._filter(last)
-            self._recent.clear()
-        for index in sorted(self._open):
-            closed += self._close(index)
-        return closed
+        frames: list[_Frame] = []
+        for filter_ in self._filters:
+            frames = [ready for frame in frames for ready in filter_.push(frame)] + filter_.flush()
+        closed = [event for frame in frames for event in self._step(frame)]
+        return closed + [event for index in sorted(self._open) for event in self._close(index)]
 
-    def _filter(self, frame: "_Frame") -> list[Event]:
-        self._recent.append(frame)
-        if len(self._recent) <= 2 * self._half:
-            return []
-        middle = self._recent[self._half]
-        scores = np.median([recent.scores for recent in self._recent], axis=0)
-        return self._step(_Frame(middle.onset, middle.offset, scores))
+    def _smooth(self, near: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Judge a frame by the stretch about it, if it scores at all itself."""
+        certain = np.minimum(near.astype(np.float64), 1 - 1e-6)
+        odds = (certain / (1 - certain)).mean(axis=0)
+        return np.where(own < _OWN_SHARE * self._on, 0.0, odds / (1 + odds))
 
     def _step(self, frame: "_Frame") -> list[Event]:
         over = frame.scores >= self._on
@@ -246,6 +247,38 @@ class _Frame:
     onset: float
     offset: float
     scores: np.ndarray
+
+
+class _Filter:
+    """Replace the scores of a frame by what follows from the frames about it; fewer of them at the ends.
+
+    ``combine`` takes the scores of the frames about it, ``(n_near, n_labels)``, and its own.
+    """
+
+    def __init__(self, n_frames: float, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._half = int(n_frames / 2 + _EPSILON_S)  # frames on either side
+        self._combine = combine
+        self._near: deque[_Frame] = deque(maxlen=2 * self._half + 1)
+        self._waiting = 0  # frames at the end of these that are still to be returned
+
+    def push(self, frame: _Frame) -> list[_Frame]:
+        if not self._half:
+            return [frame]
+        self._near.append(frame)
+        self._waiting += 1
+        return [self._next()] if self._waiting > self._half else []
+
+    def flush(self) -> list[_Frame]:
+        rest = [self._next() for _ in range(self._waiting)]
+        self._near.clear()
+        return rest
+
+    def _next(self) -> _Frame:
+        middle = len(self._near) - self._waiting
+        self._waiting -= 1
+        own = self._near[middle]
+        near = [frame.scores for frame in islice(self._near, max(0, middle - self._half), None)]
+        return _Frame(own.onset, own.offset, self._combine(np.stack(near), own.scores))
 
 
 @dataclass

@@ -70,7 +70,10 @@ def detect(
         float | None, _seconds("--min-duration", "Drop events that are shorter.", "0")
     ] = None,
     merge_gap: Annotated[
-        float | None, _seconds("--merge-gap", "Join events of a label no further apart.", "0.3")
+        float | None, _seconds("--merge-gap", "Join events of a label no further apart.", "1")
+    ] = None,
+    smooth: Annotated[
+        float | None, _seconds("--smooth", "Judge a frame by a stretch of this length about it.", "3")
     ] = None,
     median: Annotated[
         float | None, _seconds("--median", "Length of a median filter over the scores.", "0")
@@ -142,6 +145,7 @@ def detect(
         "sensitivity": sensitivity,
         "min_duration_s": min_duration,
         "merge_gap_s": merge_gap,
+        "smooth_s": smooth,
         "median_s": median,
         "window_s": window,
         "hop_s": hop,
