@@ -1,5 +1,6 @@
 """Live blocks: in real time, nothing lost unnoticed, and devices with all their whims."""
 
+import runpy
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tone_cli
 from conftest import tone
 from tone_cli import NearToneModel
 
@@ -254,6 +256,17 @@ def test_unplugging_is_an_error_and_stopping_is_not(devices: list[dict[str, Any]
     source.stop()
     FakeStream.opened.settings["finished_callback"]()
     assert list(source) == []
+
+
+def test_the_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = np.concatenate([tone(100, 0.5), tone(440, 0.5)])
+    monkeypatch.setattr("zsaudio.capture.microphone", lambda device: Playback(samples, 16_000))
+    monkeypatch.setattr("zsaudio.recognizer.load_model", tone_cli.load)
+    monkeypatch.setattr(sys, "argv", ["microphone.py", "440"])
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "microphone.py"))
+    first, event, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("listening to <array> at 16000 Hz; Ctrl-C ends", "0 overruns")
+    assert event.split()[1:] == ["0.5", "s", "1.00", "440"]
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

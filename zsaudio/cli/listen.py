@@ -193,7 +193,8 @@ def _live_options(model: "Model") -> "DetectionOptions":
 
     if model.context_s:
         return LIVE
-    return DetectionOptions(window_s=min(_UNBOUNDED_WINDOW_S, model.window_s), hop_s=_UNBOUNDED_HOP_S)
+    window_s = min(_UNBOUNDED_WINDOW_S, model.window_s)
+    return DetectionOptions(window_s=window_s, hop_s=_UNBOUNDED_HOP_S, smooth_s=0.0)
 
 
 def _view(

@@ -1,0 +1,26 @@
+"""Print what a microphone hears, as it happens: ``python examples/microphone.py "siren, speech"``.
+
+Needs the extra: ``pip install "zsaudio[mic]"``, and on Linux the library libportaudio2.
+"""
+
+import argparse
+
+import zsaudio
+from zsaudio.events import LIVE
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("labels", nargs="?", default="@home")
+parser.add_argument("--input", help="part of the microphone's name")
+arguments = parser.parse_args()
+
+recognizer = zsaudio.Recognizer(arguments.labels)
+with zsaudio.microphone(arguments.input) as microphone:
+    print(f"listening to {microphone.name} at {microphone.sample_rate} Hz; Ctrl-C ends", flush=True)
+    try:
+        for event in recognizer.stream(microphone, options=LIVE):  # LIVE: early rather than exact
+            clock = microphone.clock.at(event.onset)
+            length_s = event.offset - event.onset
+            print(f"{clock:%H:%M:%S}  {length_s:5.1f} s  {event.score:.2f}  {event.label}", flush=True)
+    except KeyboardInterrupt:
+        pass
+print(f"{microphone.overruns} overruns")
