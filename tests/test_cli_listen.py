@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import null_sink
 import numpy as np
 import pytest
 import soundfile
 import tone_cli
-from conftest import tone
+from conftest import ToneModel, tone
 from rich.console import Console
 from rich.text import Text
 
@@ -120,9 +121,9 @@ def test_exec_runs_a_command_per_event(listen: Listen, tmp_path: Path) -> None:
     code = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + chr(10))"
     command = f"{PYTHON} {shlex.quote(code)} ran.txt {{label}} '{{score}} at {{onset}}' $HOME *"
     assert listen("--simulate", "tones.wav", *LABELS, "--exec", command)[0] == 0
-    assert (tmp_path / "ran.txt").read_text().splitlines() == [
-        "440 1.0000 at 0.500 $HOME *",
+    assert sorted((tmp_path / "ran.txt").read_text().splitlines()) == [
         "1000 1.0000 at 1.750 $HOME *",
+        "440 1.0000 at 0.500 $HOME *",
     ]
 
 
@@ -139,7 +140,7 @@ def test_a_command_that_fails_is_one_line(listen: Listen, command: str, complain
 
 
 def test_early_runs_the_command_when_the_event_begins(listen: Listen, tmp_path: Path) -> None:
-    soundfile.write("long.wav", tone(440, 3.0), 16_000)
+    soundfile.write("long.wav", tone(440, 2.5), 16_000)
     code = "import sys, time; open('ran.txt', 'w').write(str(time.time()))"
     command = f"{PYTHON} {shlex.quote(code)}"
     _, out, _ = listen("--simulate", "long.wav", "--labels", "440", "--exec", command, "--early", "--jsonl")
@@ -236,6 +237,26 @@ def test_a_file_that_breaks_off_ends_with_its_reason(listen: Listen) -> None:
     code, out, err = listen("--simulate", "broken.wav", *LABELS, "--jsonl", "-q")
     assert (code, err) == (1, ["zsaudio: broken.wav: NaN or infinite samples, the first at 1.006 s"])
     assert [json.loads(line)["label"] for line in out] == ["440"]  # what was open is not lost
+
+
+def test_a_model_that_sees_whole_windows_only(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_, **__: ToneModel())
+    code, out, _ = listen("--simulate", "tones.wav", *LABELS, "--jsonl", "-q")
+    assert (code, [json.loads(line)["label"] for line in out]) == (0, ["440", "1000"])
+
+
+def test_a_computer_that_is_too_slow_says_so(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(tone_cli.NearToneModel):
+        def logits(self, *arguments: Any) -> list[np.ndarray]:
+            time.sleep(0.4)
+            return super().logits(*arguments)
+
+    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_, **__: Slow())
+    monkeypatch.setattr("zsaudio.live.BUFFER_S", 0.2)
+    code, out, err = listen("--simulate", "tones.wav", *LABELS, "--jsonl", "--hop", 0.25)
+    assert code == 0
+    assert re.fullmatch(r"zsaudio: sound is lost, .* keep up: \d+ overruns \(0\.\d s lost\)", err[1])
+    assert re.fullmatch(rf"zsaudio: {len(out)} events, \d+ overruns \(\d\.\d s lost\)", err[-1])
 
 
 @POSIX
@@ -342,16 +363,11 @@ def test_overruns_are_told_where_there_is_no_screen(capsys: pytest.CaptureFixtur
 def test_on_a_terminal(tmp_path: Path) -> None:
     import pty
 
-    soundfile.write(tmp_path / "tones.wav", np.concatenate([SAMPLES, tone(440, 60.0)]), 16_000)
+    path = tmp_path / "tones.wav"
+    soundfile.write(path, np.concatenate([SAMPLES, tone(440, 60.0)]), 16_000)
     ours, theirs = pty.openpty()
-    command = [
-        sys.executable,
-        tone_cli.__file__,
-        "listen",
-        "--simulate",
-        str(tmp_path / "tones.wav"),
-        *LABELS,
-    ]
+    command = [sys.executable, tone_cli.__file__, "listen", "--simulate", str(path), *LABELS]
+    command += ["--merge-gap", "0.3"]
     env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
