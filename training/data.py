@@ -110,7 +110,15 @@ def others(data: Path, work: Path) -> list[Sound]:
         texts = (row["category"], *extra[row["category"]])
         path = data / "instruments" / row["file"]
         sounds.append(
-            Sound(path, texts, "", "FSDKaggle2018 (Freesound)", "CC0 or CC-BY", title=row["category"])
+            Sound(
+                path,
+                texts,
+                "",
+                "FSDKaggle2018",
+                "CC0 or CC-BY",
+                "Freesound users, in E. Fonseca et al.",
+                row["category"],
+            )
         )
     lines = (data / "keywords" / "heldout_words.txt").read_text(encoding="utf-8").splitlines()
     forbidden = set(line.strip() for line in lines)

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +64,21 @@ def choose_run(options: argparse.Namespace) -> Run:
 class Texts:
     """Every text of the sounds and of the ontology, its embedding, and which sounds it is true of."""
 
-    def __init__(self, sounds: list[Sound], data: Path, work: Path, synonym: float = 0.62) -> None:
+    def __init__(
+        self, sounds: list[Sound], unseen: Sequence[str], data: Path, work: Path, synonym: float = 0.62
+    ) -> None:
         ontology = json.loads((data / "text" / "audioset_ontology.json").read_text(encoding="utf-8"))
         own = {text for sound in sounds for text in sound.texts}
-        self.texts = sorted(own) + sorted({entry["name"] for entry in ontology} - own)
-        number = {text: i for i, text in enumerate(self.texts)}
+        untrue = sorted({entry["name"] for entry in ontology} - own)
         text = load_text(work)
-        sentence = sentences(text, self.texts)
+        sentence = sentences(text, untrue)
+        if unseen:  # nothing may be learned of these classes, not even that they are elsewhere
+            close = (sentence @ sentences(text, list(unseen)).T).amax(1) > synonym
+            untrue = [name for name, is_close in zip(untrue, close.tolist(), strict=True) if not is_close]
+            sentence = sentence[~close]
+        self.texts = sorted(own) + untrue
+        number = {text: i for i, text in enumerate(self.texts)}
+        sentence = torch.cat([sentences(text, sorted(own)), sentence])
         with torch.inference_mode():
             self.vectors = text.project(sentence).clone()
         near = (sentence @ sentence.T).numpy() > synonym
@@ -133,9 +142,15 @@ def train(options: argparse.Namespace) -> None:
     config = NanoConfig()
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
     scenes = Scenes(sounds, mels, SceneOptions(), options.seed)
-    texts = Texts(sounds, options.data, options.work)
+    texts = Texts(sounds, run.unseen, options.data, options.work)
     audio = NanoAudio(config, mel_filters(config)).to(memory_format=torch.channels_last)
     logits = Logits()
+    if options.start:
+        state = torch.load(options.start)
+        audio.load_state_dict(state["audio"])
+        logits.load_state_dict(
+            {"scale": torch.tensor(state["scale"]).log(), "bias": torch.tensor(state["bias"])}
+        )
     average = Average(audio, 0.998)
     decay = [p for p in audio.parameters() if p.ndim > 1]
     rest = [p for p in audio.parameters() if p.ndim <= 1] + list(logits.parameters())
@@ -191,6 +206,7 @@ def main() -> None:
     )
     parser.add_argument("--softmax", type=float, default=0.5, help="weight of the softmax loss")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--tag", help="name of the checkpoint, if not the run's")
     train(parser.parse_args())
 

@@ -9,15 +9,21 @@ the learned scale and bias must be multiplied by and raised by.
 import argparse
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from training.data import FREE
+from training.data import FREE, Sound
 from training.nano_audio import Run
 from training.nano_text import load_text, load_tokenizer
 from zsaudio.models.nano import WEIGHTS, NanoConfig, config_to_dict, mel_filters
+
+
+def made_by(sounds: list[Sound]) -> Counter[tuple[str, str]]:
+    """Count the synthetic sounds by what made them."""
+    return Counter((s.source, s.licence) for s in sounds if s.path.parent.name == "synthetic")
 
 
 def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: float, bias_by: float) -> None:
@@ -33,6 +39,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     save_file(
         {name: value.half().contiguous() for name, value in tensors.items()}, folder / "model.safetensors"
     )
+    (folder / "model.safetensors").chmod(0o644)
     settings = config_to_dict(config)
     settings |= {"scale": round(state["scale"] * scale_by, 4), "bias": round(state["bias"] + bias_by, 4)}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -40,9 +47,14 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "source", "licence", "author", "title"])
-        for sound in Run("ship", licences=FREE).sounds(data, work):
+        sounds = Run("ship", licences=FREE).sounds(data, work)
+        for sound in sounds:
+            if sound.path.parent.name != "synthetic":
+                file = "/".join(sound.path.parts[-3:])
+                writer.writerow([file, sound.source, sound.licence, sound.author, sound.title])
+        for (source, licence), count in sorted(made_by(sounds).items()):
             writer.writerow(
-                ["/".join(sound.path.parts[-3:]), sound.source, sound.licence, sound.author, sound.title]
+                [f"{count} synthetic clips", source, licence, "zsaudio, training/synthesize.py", ""]
             )
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")

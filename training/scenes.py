@@ -8,10 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from training.data import Mels, Sound
 
 FLOOR_DB = -50.0
+KINDS = ("ESC-50", "speech", "formula", "instruments")
+
+
+def kind_and_family(sound: Sound) -> tuple[str, str]:
+    """Return what kind of sound it is, and what it shares with others of its kind."""
+    if sound.fold:
+        return "ESC-50", ""
+    if any("speech" in text for text in sound.texts):
+        return "speech", sound.texts[0]
+    if sound.source == "formula":
+        return "formula", sound.texts[0]
+    return "instruments", sound.texts[1 if sound.source.startswith("FluidR3") else 0]
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,8 @@ class SceneOptions:
     stretch: float = 0.15
     shift: int = 3  # bands
     masks: int = 2
-    share_esc50: float = 0.7
+    rooms: float = 0.35  # how often a sound is in a room
+    shares: tuple[float, ...] = (0.56, 0.12, 0.18, 0.14)  # of the kinds
 
 
 class Scenes:
@@ -38,19 +52,25 @@ class Scenes:
         self.mels = [mels[sound] for sound in sounds]
         self.loudness = [mel.astype(np.float32).max(1) for mel in self.mels]
         self.levels = np.array([np.percentile(loud, 95) for loud in self.loudness])
-        # ESC-50 is drawn clip by clip; the others group by group, a group being sounds of one name
-        groups: dict[str, list[int]] = {}
+        # by kind, then by family (ESC-50: clip by clip): a kind of many names must not crowd others out
+        families: dict[str, dict[str, list[int]]] = {kind: {} for kind in KINDS}
         for index, sound in enumerate(sounds):
-            groups.setdefault("ESC-50" if sound.fold else sound.texts[0], []).append(index)
-        self.esc50 = groups.pop("ESC-50")
-        self.groups = list(groups.values())
+            kind, family = kind_and_family(sound)
+            families[kind].setdefault(family, []).append(index)
+        self.families = [list(families[kind].values()) for kind in KINDS]
 
     def pick(self) -> int:
         """Return the index of a random sound."""
-        if self.rng.random() < self.options.share_esc50:
-            return int(self.rng.choice(self.esc50))
-        group = self.groups[self.rng.integers(len(self.groups))]
-        return group[self.rng.integers(len(group))]
+        families = self.families[self.rng.choice(len(KINDS), p=self.options.shares)]
+        family = families[self.rng.integers(len(families))]
+        return int(family[self.rng.integers(len(family))])
+
+    def room(self, power: np.ndarray) -> np.ndarray:
+        """Return mel powers in a made-up room: a tail that dies away under the direct sound."""
+        rt60, below_db = self.rng.uniform(0.1, 1.0), self.rng.uniform(3, 20)
+        decay = 10 ** (-6 * 0.01 / rt60)
+        tail = lfilter([1 - decay], [1, -decay], power, axis=0)
+        return np.asarray(power + 10 ** (-below_db / 10) * tail)
 
     def crop(self, index: int) -> np.ndarray:
         """Return a random stretch of a sound, one in which it is heard, as long as a scene."""
@@ -101,7 +121,8 @@ class Scenes:
                 gain = float(np.clip(gain, -40, 40))
             quiet = source <= FLOOR_DB
             source = source + gain + self.curve(source.shape[1])
-            power = power + np.where(quiet, 0.0, 10 ** (source / 10))
+            own = np.where(quiet, 0.0, 10 ** (source / 10))
+            power = power + (self.room(own) if rng.random() < options.rooms else own)
         level = float(np.clip(rng.normal(0, options.gain_db), -20, 20))
         level -= max(0.0, reference + level - 38)
         if rng.random() < 0.3:  # background noise of some colour

@@ -22,6 +22,8 @@ from scipy.signal import butter, fftconvolve, sosfilt
 RATE = 16000
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 Clip = tuple[np.ndarray, str, str]  # waveform, texts joined by "|", the ESC-50 class it resembles
+Make = Callable[[], np.ndarray]
+Sources = list[tuple[str, str, Iterator[Clip]]]  # source, licence, clips
 
 
 def seconds(length: float) -> np.ndarray:
@@ -58,9 +60,7 @@ def noise(rng: np.random.Generator, length: float, slope: float) -> np.ndarray:
     return np.fft.irfft(spectrum, n)
 
 
-def strikes(
-    rng: np.random.Generator, length: float, gap: float, make: Callable[[], np.ndarray]
-) -> np.ndarray:
+def strikes(rng: np.random.Generator, length: float, gap: float, make: Make) -> np.ndarray:
     """Return a short sound repeated about every ``gap`` seconds."""
     wave = np.zeros(int(length * RATE) + RATE)
     at = rng.uniform(0, min(gap, length / 2))
@@ -75,10 +75,10 @@ def strikes(
 def ring(rng: np.random.Generator, partials: list[float], decay: float, length: float) -> np.ndarray:
     """Return struck partials that die away."""
     t = seconds(length)
-    parts = (
-        np.sin(2 * np.pi * f * t) * np.exp(-t / (decay * rng.uniform(0.7, 1.3))) for f in partials if f < 7500
-    )
-    return sum(parts, np.zeros(len(t)))
+    wave = np.zeros(len(t))
+    for f in (f for f in partials if f < 7500):
+        wave += np.sin(2 * np.pi * f * t) * np.exp(-t / (decay * rng.uniform(0.7, 1.3)))
+    return wave
 
 
 def room(rng: np.random.Generator, wave: np.ndarray) -> np.ndarray:
@@ -358,29 +358,14 @@ def speakable(data: Path) -> list[str]:
     return [c for c in fine if 4 <= len(c.split()) <= 12]
 
 
-def main() -> None:
-    """Write the clips and the manifest."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
-    parser.add_argument(
-        "--rounds", type=int, default=12, help="of each formula and half as many of each instrument"
-    )
-    parser.add_argument("--sentences", type=int, default=350)
-    options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    table = Path(__file__).parent / "general_midi.csv"
-    sources: list[tuple[str, str, Iterator[Clip]]] = [
-        *[("formula", "CC0", signals(rng)) for _ in range(options.rounds)],
-        *[("FluidR3 GM soundfont", "MIT", instruments(rng, table)) for _ in range(options.rounds // 2)],
-        ("espeak-ng and flite", "CC0", speech(rng, speakable(options.data), options.sentences)),
-    ]
-    folder = options.work / "synthetic"
+def write(folder: Path, first: int, sources: Sources, rng: np.random.Generator) -> int:
+    """Write clips and their rows of the manifest; return the number of the next clip."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as handle:
+    count = first
+    with (folder / "manifest.csv").open("a" if first else "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["file", "texts", "like", "licence", "source"])
-        count = 0
+        if not first:
+            writer.writerow(["file", "texts", "like", "licence", "source"])
         for source, licence, clips in sources:
             for wave, texts, like in clips:
                 final = wave
@@ -391,6 +376,26 @@ def main() -> None:
                 soundfile.write(folder / name, final, RATE)
                 writer.writerow([name, texts, like, licence, source])
                 count += 1
+    return count
+
+
+def main() -> None:
+    """Write the clips and the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
+    options = parser.parse_args()
+    folder = options.work / "synthetic"
+    table = Path(__file__).parent / "general_midi.csv"
+    count = 0
+    for seed, rounds, plays, sentences in ((0, 12, 6, 350), (1, 24, 6, 0)):
+        rng = np.random.default_rng(seed)
+        sources: Sources = [
+            *[("formula", "CC0", signals(rng)) for _ in range(rounds)],
+            *[("FluidR3 GM soundfont", "MIT", instruments(rng, table)) for _ in range(plays)],
+            ("espeak-ng and flite", "CC0", speech(rng, speakable(options.data), sentences)),
+        ]
+        count = write(folder, count, sources, rng)
     print(f"{count} clips in {folder}")
 
 
