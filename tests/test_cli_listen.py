@@ -256,7 +256,7 @@ def test_a_computer_that_is_too_slow_says_so(listen: Listen, monkeypatch: pytest
     code, out, err = listen("--simulate", "tones.wav", *LABELS, "--jsonl", "--hop", 0.25)
     assert code == 0
     assert re.fullmatch(r"zsaudio: sound is lost, .* keep up: \d+ overruns \(0\.\d s lost\)", err[1])
-    assert re.fullmatch(rf"zsaudio: {len(out)} events, \d+ overruns \(\d\.\d s lost\)", err[-1])
+    assert re.fullmatch(rf"zsaudio: {len(out)} events?, \d+ overruns \(\d\.\d s lost\)", err[-1])
 
 
 @POSIX

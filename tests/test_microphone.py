@@ -240,9 +240,12 @@ def test_channels_are_mixed_or_chosen_and_overflows_counted(devices: list[dict[s
     buffer = np.array([[0.5, 0.0], [1.0, -0.5]], np.float32)
     for channel, heard in [(None, [0.25, 0.25]), (0, [0.5, 1.0]), (1, [0.0, -0.5])]:
         source = microphone(channel=channel)
-        FakeStream.opened.deliver(buffer.copy(), overflow=True)
+        FakeStream.opened.deliver(buffer + 1)  # nobody reads yet
+        reading = iter(source)
+        threading.Timer(0.1, FakeStream.opened.deliver, (buffer.copy(), True)).start()
+        assert next(reading).tolist() == heard
         source.stop()
-        assert [block.tolist() for block in source] == [heard]
+        assert list(reading) == []
         assert source.overruns == 1
 
 

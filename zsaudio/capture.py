@@ -45,6 +45,7 @@ class Microphone(LiveBlocks):
         n_channels = chosen.channels if chosen.channels <= _MOST_CHANNELS else 2
         self.n_channels = max(n_channels, 1 + (channel or 0))
         self._channel = channel
+        self._reading = False
         try:
             self._stream = sounddevice.InputStream(
                 device=chosen.number,
@@ -55,6 +56,8 @@ class Microphone(LiveBlocks):
                 callback=self._callback,
                 finished_callback=self._finished,
             )
+            # now, not when reading begins: PortAudio never returns from starting a device that has left since
+            self._stream.start()
         except sounddevice.PortAudioError as error:
             hint = "" if sample_rate is None else f"; its own rate is {chosen.sample_rate} Hz"
             raise AudioError(f"{chosen.name}: cannot be opened ({_reason(error)}){hint}") from error
@@ -65,12 +68,11 @@ class Microphone(LiveBlocks):
         self._stream.close(ignore_errors=True)
 
     def _start(self) -> None:
-        try:
-            self._stream.start()
-        except _sounddevice().PortAudioError as error:
-            raise AudioError(f"{self.name}: cannot be started ({_reason(error)})") from error
+        self._reading = True
 
     def _callback(self, samples: np.ndarray, n_samples: int, times: Any, status: Any) -> None:
+        if not self._reading:
+            return
         if status.input_overflow:  # lost before it came here, nobody knows how much
             self.overruns += 1
         if self._channel is None:

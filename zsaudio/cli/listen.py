@@ -164,9 +164,9 @@ def listen(
         with ending_on_signals(source):
             session.run(options)
         if not quiet and (source.overruns or on_screen):
-            from zsaudio.cli.live_views import overruns
+            from zsaudio.cli.live_views import counted, overruns
 
-            common.message(f"{session.n_events} events, {overruns(source)}")
+            common.message(f"{counted(session.n_events, 'event')}, {overruns(source)}")
         if session.error is not None:
             if debug:
                 raise session.error

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from zsaudio.cli.live_views import Ongoing, TextLines, overruns
+from zsaudio.cli.live_views import Ongoing, TextLines, counted, overruns
 from zsaudio.events import Event, FrameScores
 from zsaudio.live import LiveBlocks
 
@@ -141,7 +141,7 @@ class Screen(TextLines):
         minutes, seconds = divmod(int(self._heard_s), 60)
         text = Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}", style="dim")
         dot = " - " if self._plain else " · "
-        text.append(f"{dot}{self._n_events} events{dot}")
+        text.append(f"{dot}{counted(self._n_events, 'event')}{dot}")
         text.append(overruns(source), style="not dim bold red" if source.overruns else "")
         for part in ("Ctrl-C ends", self._model, f"{source.sample_rate} Hz", Path(source.name).name):
             text.append(dot + part)

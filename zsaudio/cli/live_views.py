@@ -83,7 +83,16 @@ class TextLines(View):
         return f"{self._clock.at(onset):%H:%M:%S}  {length:>9}  {score:.2f}  {label}"
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "event"), counted(2, "event")
+    ('1 event', '2 events')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def overruns(source: LiveBlocks) -> str:
     """Say how much sound was lost."""
     lost = f" ({source.lost_s:.1f} s lost)" if source.lost_s else ""
-    return f"{source.overruns} overrun{'' if source.overruns == 1 else 's'}{lost}"
+    return counted(source.overruns, "overrun") + lost
