@@ -46,12 +46,14 @@ class Checkpoint:
         self.audio = NanoAudio(config, mel_filters(config)).eval()
         self.audio.load_state_dict(state["audio"])
         self.text = load_text(work)
-        self.scale, self.bias, self.minutes = state["scale"], state["bias"], state["minutes"]
+        self.text.known = state["known"]
+        self.scale = state["scale"] * (1 + config.semantic**2) ** 0.5
+        self.bias, self.minutes = state["bias"], state["minutes"]
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Return the embeddings of texts."""
-        return self.text.project(sentences(self.text, texts)).numpy()
+        return self.text.both(sentences(self.text, texts)).numpy()
 
     @torch.inference_mode()
     def encode_audio(self, windows: list[np.ndarray]) -> list[np.ndarray]:

@@ -34,14 +34,18 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     config = NanoConfig()
     tensors = {f"audio.{name}": value for name, value in state["audio"].items() if "num_batches" not in name}
     tensors |= {f"text.{name}": value for name, value in load_text(work).state_dict().items()}
+    tensors["text.known"] = state["known"]
     tensors["mel.filters"] = mel_filters(config)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: value.half().contiguous() for name, value in tensors.items()}, folder / "model.safetensors"
-    )
+    stored = {name: value.half().contiguous() for name, value in tensors.items()}
+    words = tensors["text.words.weight"]  # the largest part, as bytes: each row times its own scale
+    step = words.abs().amax(1, keepdim=True).clamp_min(1e-6) / 127
+    stored |= {"text.words.weight": (words / step).round().to(torch.int8), "words.scale": step}
+    save_file(stored, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)
     settings = config_to_dict(config)
-    settings |= {"scale": round(state["scale"] * scale_by, 4), "bias": round(state["bias"] + bias_by, 4)}
+    scale = state["scale"] * (1 + config.semantic**2) ** 0.5 * scale_by
+    settings |= {"scale": round(scale, 4), "bias": round(state["bias"] + bias_by, 4)}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     load_tokenizer().save(str(folder / "tokenizer.json"), pretty=False)
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
@@ -53,9 +57,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
                 file = "/".join(sound.path.parts[-3:])
                 writer.writerow([file, sound.source, sound.licence, sound.author, sound.title])
         for (source, licence), count in sorted(made_by(sounds).items()):
-            writer.writerow(
-                [f"{count} synthetic clips", source, licence, "zsaudio, training/synthesize.py", ""]
-            )
+            writer.writerow([f"{count} synthetic clips", source, licence, "training/synthesize.py", ""])
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 

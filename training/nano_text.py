@@ -235,7 +235,7 @@ def fit_map(student: NanoText, data: Path, work: Path, keep: float) -> None:
 def load_text(work: Path) -> NanoText:
     """Return the trained student with its map."""
     student = NanoText(NanoConfig())
-    student.load_state_dict(torch.load(work / "text.pt"))
+    student.load_state_dict(torch.load(work / "text.pt"), strict=False)
     return student.eval()
 
 

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import avg_pool1d, normalize, pad
 from torch.nn.utils import fuse_conv_bn_eval
 
 from zsaudio.errors import ModelError
@@ -32,6 +32,7 @@ from zsaudio.models.device import resolve_device
 
 WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
+SMOOTH = 2  # frames on either side that the semantic head averages
 MIN_FRAMES = 4  # a shorter array is padded with zeros
 
 
@@ -59,8 +60,13 @@ class NanoConfig:
     text_heads: int = 12
     text_hidden: int = 1536
     max_tokens: int = 64
-    # the shared space
+    # the shared space: of the contrastive head, beside it that of the semantic head with its weight
     dim: int = 384
+    semantic: float = 0.5
+    similar: tuple[float, float] = (
+        0.6,
+        0.8,
+    )  # cosines to a learned text: unlike, like
 
     @property
     def stride(self) -> int:
@@ -74,7 +80,7 @@ class NanoConfig:
         for depth, shorten in zip(self.depth[1:], self.shorten[1:], strict=True):
             step *= shorten
             reach += depth * step
-        reach += self.head_depth * step
+        reach += (self.head_depth + SMOOTH) * step
         return reach * self.hop_length + self.n_fft // 2
 
 
@@ -90,6 +96,12 @@ def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
     # narrow bands hold few bins: make every band sum to its width
     width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
     return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Return the running mean of ``(batch, frames, features)`` over ``2 * SMOOTH + 1`` frames."""
+    mean = avg_pool1d(x.transpose(1, 2), 2 * SMOOTH + 1, 1, SMOOTH, count_include_pad=False)
+    return mean.transpose(1, 2)
 
 
 class ConvBlock(nn.Sequential):
@@ -134,23 +146,29 @@ class NanoAudio(nn.Module):
         )
         self.drop = nn.Dropout(0.2)
         self.out = nn.Linear(config.head, config.dim)
+        self.semantic = nn.Linear(config.head, config.text_dim)
 
-    def embed(self, mel: Tensor) -> Tensor:
-        """Return embeddings ``(batch, frames // 16, dim)`` of log-mels whose length is a multiple of 16."""
-        x = ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        x = self.collapse(self.body(x))
+    def features(self, mel: Tensor) -> Tensor:
+        """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
+        mel = ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x: Tensor = self.collapse(self.body(mel))
         for layer in self.head:
             x = x + layer(x)
-        x = self.out(self.drop(x.squeeze(3).transpose(1, 2)))
-        return normalize(x.float(), dim=-1)
+        return x.squeeze(3).transpose(1, 2)
+
+    def embed(self, mel: Tensor) -> Tensor:
+        """Return contrastive embeddings ``(batch, frames // 16, dim)`` of log-mels."""
+        return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return embeddings ``(batch, ceil(n_samples / stride), dim)``."""
+        """Return embeddings ``(batch, ceil(n_samples / stride), dim + text_dim)`` of both heads."""
         stride = self.config.stride
         frames = max(1, math.ceil(waveform.shape[1] / stride))
         padded = max(frames, MIN_FRAMES) * stride
         mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))
-        return self.embed(mel[:, :-1])[:, :frames]
+        x = self.features(mel[:, :-1])[:, :frames]
+        learned, semantic = normalize(self.out(x), dim=-1), normalize(self.semantic(smooth(x)), dim=-1)
+        return normalize(torch.cat([learned, self.config.semantic * semantic], dim=-1), dim=-1)
 
 
 class NanoText(nn.Module):
@@ -158,6 +176,7 @@ class NanoText(nn.Module):
 
     center: Tensor
     map: Tensor
+    known: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -180,6 +199,8 @@ class NanoText(nn.Module):
         )
         self.register_buffer("center", torch.zeros(dim))
         self.register_buffer("map", torch.eye(config.dim, dim))
+        self.register_buffer("known", torch.zeros(1, dim))
+        self.similar = config.similar
 
     def sentence(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return sentence embeddings ``(batch, text_dim)``; ``padding`` is True where a token is padding."""
@@ -196,9 +217,18 @@ class NanoText(nn.Module):
         """Map sentence embeddings into the space shared with audio."""
         return normalize((sentence - self.center) @ self.map.T, dim=-1)
 
+    def both(self, sentence: Tensor) -> Tensor:
+        """Return embeddings for both heads: the more like a learned text, the more for the first."""
+        low, high = self.similar
+        learned = (((sentence @ self.known.T).amax(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
+        semantic = normalize(sentence - self.center, dim=-1)
+        return normalize(
+            torch.cat([learned * self.project(sentence), (1 - learned) * semantic], dim=-1), dim=-1
+        )
+
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return embeddings ``(batch, dim)`` in the space shared with audio."""
-        return self.project(self.sentence(tokens, padding))
+        """Return embeddings ``(batch, dim + text_dim)`` in the space shared with audio."""
+        return self.both(self.sentence(tokens, padding))
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -233,9 +263,11 @@ class Nano:
         self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
         self.config = config = config_from_dict(settings)
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        weights["text.words.weight"] *= weights.pop("words.scale")
         self.device = resolve_device(device)
         self.audio = NanoAudio(config, weights.pop("mel.filters"))
         self.text = NanoText(config)
+        self.text.known = weights["text.known"]
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
             own = {
                 name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
@@ -250,7 +282,7 @@ class Nano:
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.sample_rate = config.sample_rate
-        self.dim = config.dim
+        self.dim = config.dim + config.text_dim
         self.frame_s = config.stride / config.sample_rate
         self.context_s = config.context / config.sample_rate
 
