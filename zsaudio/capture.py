@@ -11,6 +11,7 @@ import numpy as np
 from zsaudio.errors import AudioError, MissingExtraError, OptionError
 from zsaudio.live import BLOCK_S, LiveBlocks
 
+_DEVICE_BUFFER_S = 0.1  # for when this program is kept waiting; blocks come as early with it as without
 _MOST_CHANNELS = 8  # sound servers offer 32 or more, and fill with silence those that no microphone has
 
 
@@ -53,6 +54,7 @@ class Microphone(LiveBlocks):
                 channels=self.n_channels,
                 blocksize=self._block,
                 dtype="float32",
+                latency=_DEVICE_BUFFER_S,
                 callback=self._callback,
                 finished_callback=self._finished,
             )

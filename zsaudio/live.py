@@ -21,7 +21,7 @@ import numpy as np
 from zsaudio.audio import MAX_RATE, MIN_RATE, AudioReader, Source
 from zsaudio.errors import AudioError, OptionError
 
-BLOCK_S = 0.05
+BLOCK_S = 0.02
 BUFFER_S = 10.0
 SILENT_S = 3.0  # a device that delivers nothing for so long is gone, even where the system does not say so
 START_S = 10.0  # it may take its time before the first block

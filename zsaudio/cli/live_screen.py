@@ -18,6 +18,7 @@ from zsaudio.live import LiveBlocks
 _REFRESH_S = 0.1
 _FADE_S = 0.5  # in which a bar falls to half, so that a short sound can be seen
 _QUIETEST_DB = -60.0
+_FALL_DB = 20.0  # of the mark of the peak level, a second
 _LINES = 5  # of the screen besides labels and ongoing events
 
 
@@ -83,7 +84,10 @@ class Screen(TextLines):
         self._heard_s += len(block) / self._source.sample_rate
         if len(block):
             self._level_db = _decibels(float(np.sqrt(np.mean(np.square(block, dtype=np.float64)))))
-            self._peak_db = max(_decibels(float(np.abs(block).max())), self._peak_db - 1.0)
+            self._peak_db = max(
+                _decibels(float(np.abs(block).max())),
+                self._peak_db - _FALL_DB * len(block) / self._source.sample_rate,
+            )
         if time.monotonic() - self._drawn_at >= _REFRESH_S:
             self._draw()
 
