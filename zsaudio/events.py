@@ -21,7 +21,7 @@ from zsaudio.errors import OptionError
 from zsaudio.labels import Label
 
 _EPSILON_S = 1e-6  # differences of times are not exact
-_OWN_SHARE = 0.1  # of the threshold: what a frame itself must score to be in an event
+_OWN_SHARE = 0.05  # of the threshold: what a frame itself must score to be in an event
 
 
 @dataclass(frozen=True, order=True)
