@@ -95,7 +95,7 @@ def test_smoothing_judges_a_frame_by_those_about_it() -> None:
 
 def test_smoothing_does_not_stretch_events_over_frames_that_hear_nothing() -> None:
     options = replace(SHARP, smooth_s=5.0)
-    ((onset, offset, score),) = detect([0.0, 0.01, 0.04, 0.95, 0.98, 0.0, 0.04, 0.0], options)
+    ((onset, offset, score),) = detect([0.0, 0.01, 0.02, 0.95, 0.98, 0.0, 0.02, 0.0], options)
     assert (onset, offset) == (3.0, 5.0)
     assert 0.9 < score < 0.98
 
