@@ -63,15 +63,6 @@ def test_tsv_by_pandas() -> None:
     assert list(table.event_label) == LABELS
 
 
-def test_tsv_by_dcase_util(tmp_path: Path) -> None:
-    containers = pytest.importorskip("dcase_util").containers
-    path = tmp_path / "events.tsv"
-    path.write_text(text_of("tsv", CLIP))
-    found = containers.MetaDataContainer().load(filename=str(path), fields=None, csv_header=True)
-    assert [(item.onset, item.offset) for item in found] == close(TIMES)
-    assert found[0].event_label == "dog barking"
-
-
 def test_jsonl() -> None:
     records = [json.loads(line) for line in text_of("jsonl", CLIP).splitlines()]
     assert [(record["onset"], record["offset"]) for record in records] == close(TIMES)
