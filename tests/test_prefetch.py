@@ -13,7 +13,7 @@ def test_items_come_in_order_whatever_the_threads_do() -> None:
             time.sleep(0.003 * ((key * 7) % 5))
             yield 10 * key + item
 
-    got = [(key, list(items)) for key, items in read_ahead(read, range(12), workers=4)]
+    got = [(key, list(items)) for key, items in read_ahead(read, range(12), workers=4, ahead=6)]
     assert got == [(key, [10 * key, 10 * key + 1, 10 * key + 2]) for key in range(12)]
 
 
@@ -67,10 +67,12 @@ def test_keys_are_taken_as_they_are_needed() -> None:
             taken.append(key)
             yield key
 
-    ahead = read_ahead(lambda key: iter([key]), keys(), workers=2)
-    _, items = next(ahead)
+    reading = read_ahead(lambda key: iter([key]), keys(), workers=2, ahead=5)
+    _, items = next(reading)
     assert list(items) == [0]
-    assert len(taken) <= 3
+    assert len(taken) == 5
+    next(reading)
+    assert len(taken) == 6
 
 
 @pytest.mark.parametrize("workers", [1, 3])

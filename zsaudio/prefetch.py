@@ -17,7 +17,7 @@ _Lane = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (there is more, 
 
 
 def read_ahead(
-    read: Callable[[K], Iterator[T]], keys: Iterable[K], workers: int = 2, depth: int = 8
+    read: Callable[[K], Iterator[T]], keys: Iterable[K], workers: int = 2, depth: int = 4, ahead: int = 2
 ) -> Generator[tuple[K, Iterator[T]], None, None]:
     """Run ``read(key)`` ahead of the consumer; yield each key, in order, with an iterator over its items.
 
@@ -31,6 +31,8 @@ def read_ahead(
         Keys that are read at a time.
     depth
         Items of each key that wait for the consumer at most.
+    ahead
+        Keys that are being read or wait for the consumer, at most.
 
     Notes
     -----
@@ -68,7 +70,7 @@ def read_ahead(
                 pool.submit(produce, *lanes[-1])
 
         try:
-            start(workers)
+            start(ahead)
             while lanes:
                 key, lane = lanes.popleft()
                 yield key, _drain(lane)

@@ -226,7 +226,7 @@ class Recognizer:
         unfinished: deque[_Clip] = deque()
         batch: list[tuple[_Clip, Window]] = []
         clips = (_Clip(source, sample_rate) for source in sources)
-        for clip, windows in read_ahead(self._windows, clips):
+        for clip, windows in read_ahead(self._windows, clips, ahead=self.batch_size + 2):
             unfinished.append(clip)
             for window in clip.guard(windows):
                 batch.append((clip, window))
