@@ -95,7 +95,7 @@ class TestCommand:
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
         result = CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
-        return result.exit_code, result.stdout, result.stderr or str(result.exception or "")
+        return result.exit_code, result.stdout, result.stderr + str(result.exception or "")
 
     def test_table(self, tones: Path) -> None:
         code, out, _ = self.run(tones)

@@ -26,6 +26,7 @@ from zsaudio.audio import AudioReader
 from zsaudio.errors import OptionError, ZsaudioError
 from zsaudio.models.base import Encoder, LabelBank, Model
 from zsaudio.models.cache import cache_folder, write_atomically
+from zsaudio.models.probe import probe
 from zsaudio.prefetch import read_ahead
 from zsaudio.windows import Window, Windower
 
@@ -54,12 +55,10 @@ def as_encoder(model: Model, what: str) -> Encoder:
 
 def identity(model: Encoder) -> str:
     """Return a name for the model's audio embeddings: a digest of what it makes of a second of noise."""
-    rate = model.sample_rate
-    probe = np.random.default_rng(0).uniform(-0.5, 0.5, rate).astype(np.float32)
-    (embedding,) = model.encode_audio([probe])
     # Rounded, so that another processor's last bits make no other model.
-    rounded = np.round(embedding.mean(axis=0), 2) + 0.0
-    return hashlib.sha256(f"{rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()).hexdigest()
+    rounded = np.round(probe(model), 2) + 0.0
+    what = f"{model.sample_rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()
+    return hashlib.sha256(what).hexdigest()
 
 
 def embed_clips(

@@ -17,6 +17,7 @@ from zsaudio.cli.labels import labels
 from zsaudio.cli.listen import listen
 from zsaudio.cli.models import models
 from zsaudio.cli.tag import tag
+from zsaudio.cli.train import train
 from zsaudio.errors import ZsaudioError
 
 app = typer.Typer(
@@ -27,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, evaluate, labels, models):
-    app.command(no_args_is_help=command in (tag, detect, listen, evaluate))(command)
+for command in (tag, detect, listen, evaluate, train, labels, models):
+    app.command(no_args_is_help=command in (tag, detect, listen, evaluate, train))(command)
 
 
 def _version(asked: bool) -> None:

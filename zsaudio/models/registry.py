@@ -1,5 +1,6 @@
 """Models by name: what there is, and how to load it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     Parameters
     ----------
     model
-        A name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, or a local folder.
+        A name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, or a local folder:
+        of such a checkpoint, of nano, or what ``zsaudio train`` and ``zsaudio adapt`` wrote.
     device
         ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
@@ -72,6 +74,8 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
             "checkpoint (owner/name), or a local folder"
         )
     # Imported here: torch takes a second to import, and listing models does not need it.
+    if source is not None and Path(source).is_dir():
+        return _load_folder(Path(source), device, dtype)
     if source is None:
         from zsaudio.models.nano import Nano
 
@@ -79,6 +83,26 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     from zsaudio.models.clap import Clap
 
     return Clap(source, device=device, dtype=dtype)
+
+
+def _load_folder(folder: Path, device: str, dtype: str) -> Model:
+    """Load what a folder holds, by its ``config.json``."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = None  # the family of CLAP says best what its folder lacks
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind == "zsaudio-trained":
+        from zsaudio.models.trained import Trained
+
+        return Trained.load(folder, lambda base: load_model(base, device, dtype))
+    if isinstance(config, dict) and kind is None and "n_mels" in config:
+        from zsaudio.models.nano import Nano
+
+        return Nano(folder, device)
+    from zsaudio.models.clap import Clap
+
+    return Clap(str(folder), device=device, dtype=dtype)
 
 
 def where_is(info: ModelInfo) -> str:

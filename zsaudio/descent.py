@@ -1,0 +1,65 @@
+"""Gradient descent that can be interrupted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_BATCH = 64
+_SAVE_EVERY = 10  # epochs
+
+
+def descend(
+    network: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    n_clips: int,
+    epochs: int,
+    learning_rate: float,
+    decay: float,
+    seed: int,
+    state: Path | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> None:
+    """Minimise a loss over clips with AdamW; leaves the network in evaluation mode.
+
+    Parameters
+    ----------
+    network
+        What to train, in place.
+    loss
+        Numbers of clips to their loss.
+    n_clips, epochs, learning_rate, decay, seed
+        As they say. The order of an epoch depends on the seed and the epoch alone.
+    state
+        A file that holds where training stands, written every few epochs and taken up where it exists: an
+        interrupted run goes on and ends as it would have. Removed at the end.
+    on_epoch
+        Called after each epoch, with how many are done and how many there are.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=decay)
+    done = 0
+    if state is not None and state.exists():
+        kept = torch.load(state)
+        network.load_state_dict(kept["network"])
+        optimizer.load_state_dict(kept["optimizer"])
+        done = kept["done"]
+    network.train()
+    for epoch in range(done, epochs):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed * 100_003 + epoch)
+            for rows in torch.randperm(n_clips).split(_BATCH):  # type: ignore[no-untyped-call]
+                value = loss(rows)
+                optimizer.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        if on_epoch is not None:
+            on_epoch(epoch + 1, epochs)
+        if state is not None and (epoch + 1) % _SAVE_EVERY == 0:
+            kept = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "done": epoch + 1}
+            torch.save(kept, state.with_suffix(".new"))
+            state.with_suffix(".new").replace(state)
+    if state is not None:
+        state.unlink(missing_ok=True)
+    network.eval()
+    network.requires_grad_(False)
