@@ -139,11 +139,11 @@ def contrastive_loss(logits: Tensor, true: Tensor, counts: Tensor, options: argp
     return sigmoid + options.softmax * softmax
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train one run and write its checkpoint."""
+def train(options: argparse.Namespace, run: Run | None = None) -> None:
+    """Train one run, by default the one that the options ask for, and write its checkpoint."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
-    run = choose_run(options)
+    run = run or choose_run(options)
     sounds = run.sounds(options.data, options.work)
     config = NanoConfig()
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)

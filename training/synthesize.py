@@ -124,7 +124,6 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
     yield tone(rng, float(rng.uniform(80, 900)), length, 1.5), "a buzzing tone|electric buzzer|buzz", ""
     hum = tone(rng, float(rng.choice([50, 60, 100, 120])), length, rng.uniform(0.2, 1.5))
     yield hum + 0.02 * noise(rng, length, 1), "mains hum|electric hum|humming", ""
-    # alarms and signals
     yield (
         beeps([(0.5, 0.5), (0.5, 0.5), (0.5, 1.5)], rng.uniform(2800, 3400)),
         "smoke alarm|smoke detector beeping|fire alarm",
@@ -152,7 +151,6 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
     morse = [(float(rng.choice([0.08, 0.24])), float(rng.choice([0.08, 0.24]))) for _ in range(14)]
     yield beeps(morse, rng.uniform(500, 900)), "morse code|morse code beeping", ""
     yield beeps([(0.1, 0.9)], 1000.0), "a short beep|time signal beeps", ""
-    # telephones
     trill = np.where((t * rng.uniform(15, 25)) % 1 < 0.5, pitch / 2, pitch / 2 * rng.uniform(1.15, 1.3))
     yield (
         tone(rng, trill, length, rich) * gate([(1.2, 0.8)], length),
@@ -176,7 +174,6 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
         "dialling a telephone|telephone keypad tones",
         "",
     )
-    # sirens and horns
     low, high, period = rng.uniform(400, 700), rng.uniform(1000, 1700), rng.uniform(2.0, 5.0)
     wail = low + (high - low) * 0.5 * (1 - np.cos(2 * np.pi * (t / period + rng.uniform())))
     yield tone(rng, wail, length, 1.0), "siren|siren wailing|police siren", "siren"
@@ -193,7 +190,6 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
         "fog horn|ship horn",
         "",
     )
-    # struck things
     chime = rng.uniform(550, 800)
     ding = (
         ring(rng, [chime, chime * 3, chime * 5.4], 0.5, 1.6),
