@@ -62,6 +62,12 @@ class Terminal:
                 return time.monotonic()
         return None
 
+    def close(self) -> None:
+        """End the program."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
     def drain(self, seconds: float) -> None:
         """Read on for a while."""
         self.wait_for(r"(?!)", seconds)
@@ -116,9 +122,7 @@ def measure(sound: Path, label: str, options: list[str], times: int) -> list[flo
                 print(f"{number + 1}: {delays[-1]:.2f} s")
             terminal.drain(PAUSE_S + 0.037 * number)  # so that it meets every phase of the hop
         ear.close()
-        terminal.process.terminate()
-        terminal.drain(0.5)
-        terminal.process.wait()
+        terminal.close()
     return delays
 
 
