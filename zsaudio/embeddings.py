@@ -10,7 +10,6 @@ Conventions: a ``ClipEmbedding`` holds per window the embeddings of its frames, 
 """
 
 import contextlib
-import copy
 import hashlib
 import os
 import zipfile
@@ -27,6 +26,7 @@ from zsaudio.errors import OptionError, ZsaudioError
 from zsaudio.models.base import Encoder, LabelBank, Model
 from zsaudio.models.cache import cache_folder, write_atomically
 from zsaudio.models.probe import probe
+from zsaudio.models.replay import logits_from
 from zsaudio.prefetch import read_ahead
 from zsaudio.windows import Window, Windower
 
@@ -123,14 +123,8 @@ def embed_clips(
 
 
 def logits_of(model: Encoder, clip: ClipEmbedding, bank: LabelBank) -> list[np.ndarray]:
-    """Return what ``model.logits`` returns for the clip's windows, without its audio.
-
-    An encoder's logits depend on its audio embeddings alone, so a copy of it that takes embeddings for
-    windows gives the same ones.
-    """
-    replay = copy.copy(model)
-    replay.encode_audio = list  # type: ignore[method-assign,assignment]
-    return replay.logits(clip.windows, bank)
+    """Return what ``model.logits`` returns for the clip's windows, without its audio."""
+    return logits_from(model, clip.windows, bank)
 
 
 def _encode(model: Encoder, batch: list[tuple[ClipEmbedding, Window]], rounded: bool) -> None:

@@ -96,6 +96,10 @@ def _load_folder(folder: Path, device: str, dtype: str) -> Model:
         from zsaudio.models.trained import Trained
 
         return Trained.load(folder, lambda base: load_model(base, device, dtype))
+    if kind == "zsaudio-adapted":
+        from zsaudio.models.adapted import Adapted
+
+        return Adapted.load(folder, lambda base: load_model(base, device, dtype))
     if isinstance(config, dict) and kind is None and "n_mels" in config:
         from zsaudio.models.nano import Nano
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from zsaudio.class_tables import AttributeTable, Taxonomy, read_descriptions, write_descriptions
@@ -138,7 +139,7 @@ class Trained:
         try:
             arrays = load_file(folder / "model.safetensors")
             compatibility = METHODS[config["method"]](**config["parameters"]).restore(arrays)
-        except (OSError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: damaged ({error})") from error
         if not same_model(probe(base), arrays["probe"]):
             raise ModelError(

@@ -1,0 +1,153 @@
+"""A model that ``zsaudio adapt`` made: another model, and a cache of a few examples of some labels.
+
+Training-free, after Tip-Adapter (Zhang et al., ECCV 2022, equations 4-5) and Treff (Liang et al., 2023): the
+examples' audio embeddings are keys, their labels are values. A label with examples gains
+``strength * exp(-sharpness * (1 - cosine))`` log-odds, with the cosine of its nearest example; every other
+label has exactly the logits that it had. The nearest example counts, not the sum over examples as in the
+papers, so that scores do not grow with the number of examples.
+
+Conventions: keys are unit vectors ``(n_examples, dim)``, the mean embedding of an example each; they are
+compared with the mean embedding of up to ``REACH_S`` seconds on either side of a frame.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from zsaudio.errors import ModelError
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import Encoder, LabelBank, Model
+from zsaudio.models.probe import probe, same_model
+from zsaudio.models.replay import logits_from
+
+MODEL_TYPE = "zsaudio-adapted"
+REACH_S = 1.0
+
+
+@dataclass
+class Adapted:
+    """What ``zsaudio adapt`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
+
+    Parameters
+    ----------
+    base
+        The model that it stands on.
+    source
+        What ``load_model`` takes for it.
+    keys
+        ``(n_examples, dim)``, unit norm.
+    labels
+        The label of each key.
+    strength
+        Log-odds that a perfect match adds.
+    sharpness
+        How fast that falls off with the distance.
+    name
+        What it is called.
+    """
+
+    base: Encoder
+    source: str
+    keys: np.ndarray
+    labels: tuple[str, ...]
+    strength: float = 10.0
+    sharpness: float = 5.5
+    name: str = "adapted"
+
+    def __post_init__(self) -> None:
+        """Take from the other model what a model must tell."""
+        base = self.base
+        self.sample_rate, self.dim = base.sample_rate, base.dim
+        self.window_s, self.frame_s = base.window_s, base.frame_s
+        self._reach = int(REACH_S / self.frame_s)  # frames
+        # A frame's logits depend on its neighbours' now.
+        self.context_s = base.context_s + self._reach * self.frame_s if base.context_s else 0.0
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the other model's embeddings."""
+        return self.base.encode_audio(windows)
+
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the other model's embeddings."""
+        return self.base.encode_text(prompts)
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Let the other model embed the labels; note which of them have which keys."""
+        own: dict[str, list[int]] = {}
+        for key, label in enumerate(self.labels):
+            own.setdefault(label.casefold(), []).append(key)
+        keys = [own.get(label.name.casefold(), []) for label in labels]
+        return LabelBank(labels.names, (self.base.embed_labels(labels), keys))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(n_frames, n_labels)``."""
+        inner, keys = bank.data
+        embeddings = self.encode_audio(windows)
+        results = []
+        for frames, logits in zip(embeddings, logits_from(self.base, embeddings, inner), strict=True):
+            matched = logits.copy()
+            if any(keys):
+                local = local_mean(frames, self._reach) if len(logits) > 1 else frames.mean(0, keepdims=True)
+                local /= np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9)
+                likeness = np.exp(-self.sharpness * (1 - local @ self.keys.T))
+                for label, numbers in enumerate(keys):
+                    if numbers:
+                        matched[:, label] += self.strength * likeness[:, numbers].max(axis=1)
+            results.append(matched)
+        return results
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``load_model`` takes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {"probe": probe(self.base), "keys": np.ascontiguousarray(self.keys, np.float32)}
+        save_file(arrays, folder / "model.safetensors")
+        config = {
+            "model_type": MODEL_TYPE,
+            "base": str(Path(self.source).resolve()) if Path(self.source).is_dir() else self.source,
+            "labels": list(self.labels),
+            "strength": self.strength,
+            "sharpness": self.sharpness,
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Adapted":
+        """Read what ``save`` wrote; ``load_base`` loads the other model by its name."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        base: Any = load_base(config["base"])
+        try:
+            arrays = load_file(folder / "model.safetensors")
+            keys, kept = arrays["keys"], arrays["probe"]
+        except (OSError, KeyError, SafetensorError) as error:
+            raise ModelError(f"{folder}: damaged ({error})") from error
+        if not same_model(probe(base), kept):
+            raise ModelError(f"{folder}: was made from another version of '{config['base']}'; adapt it again")
+        return cls(
+            base,
+            config["base"],
+            keys,
+            tuple(config["labels"]),
+            config["strength"],
+            config["sharpness"],
+            str(folder),
+        )
+
+
+def local_mean(frames: np.ndarray, reach: int) -> np.ndarray:
+    """Return the mean of up to ``reach`` frames on either side of each frame, itself included.
+
+    Examples
+    --------
+    >>> local_mean(np.array([[0.0], [3.0], [6.0], [9.0]]), 1).ravel().tolist()
+    [1.5, 3.0, 6.0, 7.5]
+    """
+    total = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(frames, axis=0, dtype=np.float64)])
+    at = np.arange(len(frames))
+    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(frames))
+    return np.asarray((total[last] - total[first]) / (last - first)[:, None], np.float32)
