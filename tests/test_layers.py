@@ -28,6 +28,7 @@ LAYERS = [
     "stream",
     "recognizer",
     "evaluation",
+    "calibration",
     "writers",
     "event_writers",
     "journal",

@@ -12,6 +12,7 @@ import typer
 import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.adapt import adapt
+from zsaudio.cli.calibrate import calibrate
 from zsaudio.cli.detect import detect
 from zsaudio.cli.evaluate import evaluate
 from zsaudio.cli.labels import labels
@@ -29,8 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, evaluate, train, adapt, labels, models):
-    app.command(no_args_is_help=command in (tag, detect, listen, evaluate, train, adapt))(command)
+for command in (tag, detect, listen, evaluate, train, adapt, calibrate, labels, models):
+    app.command(no_args_is_help=command in (tag, detect, listen, evaluate, train, adapt, calibrate))(command)
 
 
 def _version(asked: bool) -> None:

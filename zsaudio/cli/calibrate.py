@@ -1,0 +1,87 @@
+"""``zsaudio calibrate``: thresholds for a target rate of false alarms, from background recordings."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zsaudio.cli import common
+
+if TYPE_CHECKING:
+    from zsaudio.events import ClipEvents
+
+
+def calibrate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="nano, clap, a Hugging Face id, or a folder.", show_default=False
+        ),
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="AUDIO...",
+            help="Recordings of the place without the sounds in question: files, folders, quoted globs.",
+            show_default=False,
+        ),
+    ],
+    labels: common.Labels = None,
+    labels_file: common.LabelsFile = None,
+    template: common.Templates = None,
+    false_alarms: Annotated[
+        float, typer.Option("--false-alarms", min=0, help="Per hour, for each label alone.")
+    ] = 1.0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the label file here.", show_default="stdout"),
+    ] = None,
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    recursive: common.Recursive = True,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Find for each label the threshold at which background recordings hardly set it off.
+
+    The result is a label file with thresholds, for --labels-file of tag, detect and listen.
+
+    Example: zsaudio calibrate nano night-without-events/ --labels "glass breaking, siren" -o labels.yaml
+    """
+    common.set_verbosity(verbose)
+    label_set = common.read_labels(labels, labels_file, template)
+    found = list(common.find_recordings(inputs, recursive))
+    paths = [item for item in found if isinstance(item, str)]
+    for item in found:
+        if not isinstance(item, str):
+            common.message(str(item))
+    if not paths:
+        raise typer.Exit(1)
+    from zsaudio.calibration import calibrate as run
+    from zsaudio.calibration import to_yaml
+    from zsaudio.models.registry import load_model
+    from zsaudio.recognizer import Recognizer
+
+    def progress(clips: Iterable["ClipEvents"]) -> Iterable["ClipEvents"]:
+        return common.show_progress(clips, len(paths), "listening", quiet)
+
+    recognizer = Recognizer(label_set, load_model(model, device, dtype))
+    result = run(recognizer, map(common.open_source, paths), false_alarms, progress=progress)
+    for clip, error in result.failed:
+        common.message(error if clip in error else f"{clip}: {error}")
+    if not quiet:
+        common.message(
+            f"{result.hours:.2f} h of background, up to {result.allowed} false alarms of each label"
+        )
+        if false_alarms and not result.allowed:
+            common.message(
+                f"that is too short for {false_alarms:g} an hour: {1 / false_alarms:g} h would be needed; the "
+                "thresholds are such that nothing in these recordings is an alarm"
+            )
+    with common.open_output(output, paths) as file:
+        file.write(to_yaml(result.labels))
+    if result.failed or len(paths) < len(found):
+        sys.exit(1)
