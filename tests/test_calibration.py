@@ -83,7 +83,7 @@ def test_bad_input(write_wav, tmp_path: Path) -> None:
 def test_models_without_embeddings_can_be_calibrated(background: np.ndarray, write_wav) -> None:
     path = write_wav("background.wav", background)
     found = calibrate(Recognizer(["440", "3000"], ToneModel()), [path], 0, DetectionOptions(smooth_s=0))
-    assert found.labels[0].threshold > 0.99 and found.labels[1].threshold < 0.05
+    assert found.labels[0].threshold > 0.99 and found.labels[1].threshold == pytest.approx(0.1, abs=2e-3)
 
 
 def test_command(background, write_wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +93,8 @@ def test_command(background, write_wav, tmp_path: Path, monkeypatch: pytest.Monk
     how = ["calibrate", "nano", str(path), "--labels", "440, 3000", "--false-alarms", "1"]
     result = CliRunner().invoke(cli.app, [*how, "-o", str(out)])
     assert result.exit_code == 0
-    assert "0.03 h of background, up to 0 false alarms" in result.stderr
-    assert "too short for 1 an hour: 1 h would be needed" in result.stderr
+    assert "0.03 h of background: up to 0 alarms" in result.stderr
+    assert "too short for 1 an hour, it would take 1 h" in result.stderr
     assert false_alarms(LabelSet.from_file(out), background, "440") == 0
     result = CliRunner().invoke(cli.app, [*how, str(broken)])
     assert result.exit_code == 1 and "b.wav: not a recording" in result.stderr

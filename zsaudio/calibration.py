@@ -18,7 +18,8 @@ from zsaudio.events import ClipEvents, DetectionOptions, EventDetector, FrameSco
 from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
 
-_LOWEST, _HIGHEST = -4.6, 9.2  # log-odds: thresholds of 0.01 and 0.9999
+# Log-odds: thresholds of 0.1 and 0.9999. Even where all is quiet, less than 0.1 means nothing.
+_LOWEST, _HIGHEST = -2.2, 9.2
 _STEPS = 12  # of halving the interval: to 0.004 log-odds
 
 Progress = Callable[[Iterable[ClipEvents]], Iterable[ClipEvents]]
@@ -112,7 +113,7 @@ def _lowest(
 
 def _thresholds(log_odds: np.ndarray) -> np.ndarray:
     """Scores, rounded up to what a file of labels shows."""
-    return np.ceil(1e4 / (1 + np.exp(-log_odds))) / 1e4
+    return np.asarray(np.ceil(1e4 / (1 + np.exp(-log_odds))) / 1e4)
 
 
 def _count(

@@ -78,8 +78,8 @@ def calibrate(
         )
         if false_alarms and not result.allowed:
             common.message(
-                f"that is too short for {false_alarms:g} an hour: {1 / false_alarms:g} h would be needed; the "
-                "thresholds are such that nothing in these recordings is an alarm"
+                f"that is too short for {false_alarms:g} an hour, it would take {1 / false_alarms:g} h: "
+                "with these thresholds nothing in the recordings is an alarm"
             )
     with common.open_output(output, paths) as file:
         file.write(to_yaml(result.labels))
