@@ -73,9 +73,7 @@ def calibrate(
     for clip, error in result.failed:
         common.message(error if clip in error else f"{clip}: {error}")
     if not quiet:
-        common.message(
-            f"{result.hours:.2f} h of background, up to {result.allowed} false alarms of each label"
-        )
+        common.message(f"{result.hours:.2f} h of background: up to {result.allowed} alarms a label")
         if false_alarms and not result.allowed:
             common.message(
                 f"that is too short for {false_alarms:g} an hour, it would take {1 / false_alarms:g} h: "
