@@ -62,7 +62,7 @@ def instrument(program: int, notes: list[tuple[int, float]]) -> np.ndarray:
 def smoke_alarm(duration: float) -> np.ndarray:
     """Three beeps of half a second and a pause, again and again, as the standard for smoke alarms asks."""
     time = seconds(duration)
-    beep = np.sign(np.sin(2 * np.pi * 3100 * time)) * 0.5 + 0.5 * np.sin(2 * np.pi * 3100 * time)
+    beep = sum(np.sin(2 * np.pi * 3100 * k * time) / k**2 for k in (1, 2, 3))
     phase = time % 4.0
     return beep * ((phase < 3.0) & (phase % 1.0 < 0.5))
 
@@ -80,17 +80,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     words = speech("Good evening. The parcel is beside the gate, and the neighbours said hello.", "en-gb")
     melody = [(60, 0.4), (64, 0.4), (67, 0.4), (72, 0.8), (67, 0.4), (64, 0.4), (60, 0.9)]
-    guitar = [
-        (52, 0.3),
-        (55, 0.3),
-        (59, 0.3),
-        (64, 0.3),
-        (59, 0.3),
-        (55, 0.3),
-        (52, 0.3),
-        (47, 0.3),
-        (52, 0.9),
-    ]
+    fanfare = [(60, 0.25), (60, 0.25), (60, 0.25), (64, 0.5), (67, 0.5), (64, 0.25), (67, 0.25), (72, 1.2)]
     alarm = smoke_alarm(5.0)
     both = 0.35 * alarm[: len(words)]
     both = np.pad(both, (0, len(words) - len(both))) + words / np.abs(words).max()
@@ -99,7 +89,7 @@ def main() -> None:
         "smoke_alarm.wav": room(alarm, 2),
         "siren.mp3": room(siren(6.0), 3),
         "piano.ogg": room(instrument(0, melody), 4),
-        "guitar.ogg": room(instrument(24, guitar), 5),
+        "trumpet.ogg": room(instrument(56, fanfare), 5),
         "speech_and_smoke_alarm.flac": room(both, 6),
     }.items():
         soundfile.write(FOLDER / name, samples, RATE)

@@ -10,7 +10,7 @@ from zsaudio import LabelSet, Recognizer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ANSWERS = {
-    "guitar.ogg": {"guitar"},
+    "trumpet.ogg": {"trumpet"},
     "piano.ogg": {"piano"},
     "siren.mp3": {"siren"},
     "smoke_alarm.wav": {"smoke alarm"},
@@ -33,8 +33,8 @@ def test_the_best_tags_are_what_is_heard(recognizer: Recognizer, name: str) -> N
     tags = recognizer.tag(EXAMPLES / "audio" / name)
     heard = ANSWERS[name]
     assert {tag.label for tag in tags[: len(heard)]} == heard
-    assert all(tag.score > 0.5 for tag in tags[: len(heard)])
-    assert all(tag.score < 0.5 for tag in tags[len(heard) :])
+    assert tags[len(heard) - 1].score > 2 * tags[len(heard)].score
+    assert tags[len(heard) - 1].score > 0.4
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"none.txt: cannot be read \(No such file"):
         LabelSet.from_file(tmp_path / "none.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00dog")
-    with pytest.raises(LabelError, match="binary.txt: is not a text file in UTF-8"):
+    with pytest.raises(LabelError, match=r"binary.txt: is not a text file in UTF-8"):
         LabelSet.from_file(tmp_path / "binary.txt")
 
 

@@ -35,7 +35,6 @@ _HOME = {
     "load_model": "models.registry",
     "microphone": "capture",
     "read_dataset": "datasets",
-    "resample": "resample",
 }
 
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
@@ -65,7 +64,6 @@ if TYPE_CHECKING:
     from zsaudio.models.registry import available_models as available_models
     from zsaudio.models.registry import load_model as load_model
     from zsaudio.recognizer import Recognizer as Recognizer
-    from zsaudio.resample import resample as resample
     from zsaudio.scoring import ClipTags as ClipTags
     from zsaudio.scoring import Tag as Tag
 

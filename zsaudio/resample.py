@@ -41,4 +41,4 @@ class StreamResampler:
         """Take the next block; return the samples that are ready. ``last`` flushes what is held back."""
         if self._stream is None:
             return block
-        return self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32), last=last)
+        return np.asarray(self._stream.resample_chunk(np.ascontiguousarray(block, np.float32), last=last))

@@ -47,7 +47,7 @@ def pool_frames(logits: np.ndarray) -> np.ndarray:
     odds outweighs many without, yet no single frame decides.
     """
     peak = logits.max(axis=0)
-    return peak + np.log(np.exp(logits - peak).mean(axis=0))
+    return np.asarray(peak + np.log(np.exp(logits - peak).mean(axis=0)))
 
 
 def to_scores(logits: np.ndarray, background: np.ndarray, exclusive: bool = False) -> np.ndarray:
@@ -69,7 +69,7 @@ def to_scores(logits: np.ndarray, background: np.ndarray, exclusive: bool = Fals
         nothing = np.zeros((*logits.shape[:-1], 1))
         others = np.logaddexp.reduce(np.concatenate([nothing, logits[..., background]], axis=-1), axis=-1)
         total = np.where(background, others[..., None], np.logaddexp(others[..., None], logits))
-    return np.exp(logits - total).astype(np.float32)
+    return np.asarray(np.exp(logits - total), np.float32)
 
 
 def pool_windows(
