@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +201,15 @@ class TestCommand:
     def test_a_folder_with_something_else_is_left_alone(self, tones: Path) -> None:
         code, _, err = self.run("train", tones, "-o", tones)
         assert code != 0 and "holds something else than a model" in err
+
+
+def test_the_example_makes_what_its_commands_need(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "examples" / "zero_shot_learning.py"
+    result = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    learn, test = read_dataset(tmp_path / "train"), read_dataset(tmp_path / "test")
+    assert len(learn.recordings) == 72 and len(test.recordings) == 36
+    table = AttributeTable.read(tmp_path / "attributes.csv")
+    assert set(table.names) == set(learn.classes) == set(test.classes)
+    assert "zsaudio train" in result.stdout and (tmp_path / "background" / "room.wav").exists()
