@@ -13,6 +13,7 @@ from zsaudio import cli
 from zsaudio.class_tables import AttributeTable
 from zsaudio.datasets import read_dataset
 from zsaudio.errors import DataError, ModelError, OptionError
+from zsaudio.events import DetectionOptions
 from zsaudio.labels import LabelSet
 from zsaudio.learning import gather, train
 from zsaudio.models import registry
@@ -63,6 +64,14 @@ def test_a_class_left_out_is_recognised_by_its_attributes(trained: Trained) -> N
 
 def test_any_label_can_be_asked_for(trained: Trained) -> None:
     assert best(trained, ("210", "3400", "an owl"), 3400) == "3400"
+
+
+def test_events_of_a_class_left_out(trained: Trained) -> None:
+    sound = np.concatenate([tone(150, 4.0), tone(600, 4.0), tone(150, 4.0)])
+    options = DetectionOptions(threshold=0.2, smooth_s=0.0)
+    events = Recognizer(["600", "150"], trained).detect(sound, 16_000, options)
+    (event,) = [event for event in events if event.label == "600"]
+    assert event.onset == pytest.approx(4.0, abs=1.0) and event.offset == pytest.approx(8.0, abs=1.0)
 
 
 def test_known_classes_step_back_where_there_are_others(trained: Trained) -> None:
