@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,11 +208,15 @@ def test_progress_only_on_a_terminal_and_when_not_quiet(monkeypatch: pytest.Monk
     assert list(common.show_progress(range(3), 3, "x", quiet=False)) == [0, 1, 2]
     assert screen.getvalue() == ""
     monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
+    monkeypatch.setattr(common, "_MOMENT_S", 0.01)
     assert list(common.show_progress(range(3), 3, "tagging", quiet=True)) == [0, 1, 2]
     assert screen.getvalue() == ""
-    assert list(common.show_progress(range(3), 3, "tagging", quiet=False)) == [0, 1, 2]
+    assert list(common.show_progress(range(3), 3, "too quick", quiet=False)) == [0, 1, 2]
+    assert "too quick" not in screen.getvalue()
+    for _ in common.show_progress(range(3), 3, "tagging", quiet=False, note=lambda: "at 0:01"):
+        time.sleep(0.1)
     assert "tagging" in screen.getvalue()
+    assert "at 0:01" in screen.getvalue()
 
 
 def test_labels_command(zs: Run) -> None:

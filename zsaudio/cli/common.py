@@ -5,8 +5,8 @@ import io
 import logging
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar, cast
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
 
 debug = False
+_MOMENT_S = 0.5
 T = TypeVar("T")
 
 
@@ -209,31 +210,49 @@ def refuse_input_as_output(path: Path, inputs: Iterable[str]) -> None:
         raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
 
 
-def show_progress(items: Iterable[T], total: int, what: str, quiet: bool) -> Iterator[T]:
-    """Yield the items; draw a progress bar where there is a terminal and more than a moment's work."""
-    if quiet or not sys.stderr.isatty():
+def progress_is_shown(quiet: bool) -> bool:
+    """Tell whether ``show_progress`` will draw."""
+    return not quiet and sys.stderr.isatty()
+
+
+def show_progress(
+    items: Iterable[T], total: int, what: str, quiet: bool, note: Callable[[], str] = str
+) -> Iterator[T]:
+    """Yield the items; draw a progress bar where there is a terminal and more than a moment's work.
+
+    ``note`` says how far the present item is, in a few characters.
+    """
+    if not progress_is_shown(quiet):
         yield from items
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.text import Text
+
+    class Note(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(note())
 
     progress = Progress(
         TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        Note(),
+        Remaining(),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # where both share a terminal, results go above the bar
         redirect_stderr=True,
     )
     task = progress.add_task(what, total=total)
-    moment = time.monotonic() + 0.5
+    after_a_moment = threading.Timer(_MOMENT_S, progress.start)
+    after_a_moment.daemon = True
+    after_a_moment.start()
     try:
         for item in items:
             progress.advance(task)
-            if not progress.live.is_started and time.monotonic() > moment:
-                progress.start()
             yield item
     finally:
+        after_a_moment.cancel()
         progress.stop()

@@ -5,7 +5,7 @@ import sys
 import traceback
 from contextlib import closing
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -186,10 +186,15 @@ def detect(
         todo = [path for path in paths if not sink.is_done(path)]
         if len(todo) < len(paths) and not quiet:
             common.message(f"{len(paths) - len(todo)} of {len(paths)} recordings were done before")
+        position = _Position(draw)
         clips = recognizer.detect_batch(
-            map(common.open_source, todo), None, options, channel, on_scores=draw.take if draw else None
+            map(common.open_source, todo),
+            None,
+            options,
+            channel,
+            on_scores=position.take if draw or common.progress_is_shown(quiet) else None,
         )
-        shown = common.show_progress(clips, len(todo), "listening", quiet)
+        shown = common.show_progress(clips, len(todo), "listening", quiet, position.text)
         try:
             for path, clip in zip(todo, shown, strict=True):
                 _keep(path, replace(clip, started=began[path]), sink, draw, fail)
@@ -284,6 +289,22 @@ class _Failing:
             traceback.print_exception(error)
         if self._file:
             self._file.add(path, str(error).removeprefix(f"{path}: "))
+
+
+class _Position:
+    """Where in the present recording the work is; hands the scores on to be drawn."""
+
+    def __init__(self, draw: "_Plotter | None") -> None:
+        self._seconds = 0.0
+        self._draw = draw
+
+    def take(self, frame: "FrameScores") -> None:
+        self._seconds = frame.offset
+        if self._draw:
+            self._draw.take(frame)
+
+    def text(self) -> str:
+        return f"at {timedelta(seconds=round(self._seconds))}"
 
 
 class _Plotter:
