@@ -23,6 +23,7 @@ LAYERS = [
     "models",
     "embeddings",
     "learning",
+    "fine_tuning",
     "scoring",
     "events",
     "stream",

@@ -1,5 +1,6 @@
 """Gradient descent that can be interrupted."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def descend(
     seed: int,
     state: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
+    cosine: bool = False,
 ) -> None:
     """Minimise a loss over clips with AdamW; leaves the network in evaluation mode.
 
@@ -36,6 +38,8 @@ def descend(
         interrupted run goes on and ends as it would have. Removed at the end.
     on_epoch
         Called after each epoch, with how many are done and how many there are.
+    cosine
+        Let the learning rate fall to almost zero along half a cosine, by epochs.
     """
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=decay)
     done = 0
@@ -46,6 +50,9 @@ def descend(
         done = kept["done"]
     network.train()
     for epoch in range(done, epochs):
+        if cosine:  # of the epoch alone, so that an interrupted run goes on with its own rate
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
         with torch.random.fork_rng():
             torch.manual_seed(seed * 100_003 + epoch)
             for rows in torch.randperm(n_clips).split(_BATCH):  # type: ignore[no-untyped-call]

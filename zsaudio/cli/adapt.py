@@ -37,8 +37,22 @@ def adapt(
     sharpness: Annotated[
         float, typer.Option("--sharpness", min=0, help="How fast that falls off with the distance.")
     ] = 5.5,
+    fine_tune: Annotated[
+        int,
+        typer.Option(
+            "--fine-tune",
+            metavar="EPOCHS",
+            min=0,
+            max=1000,  # fine_tuning.MOST_EPOCHS, which is slow to import
+            help="Train the examples this often; 20 takes seconds. Pays where a label has several and its "
+            "name says little to the model; not where the model knows the sound by its name.",
+        ),
+    ] = 0,
     seed: Annotated[
-        int, typer.Option("--seed", help=f"Draws {_MOST} examples of a label where there are more.")
+        int,
+        typer.Option(
+            "--seed", help=f"Draws {_MOST} examples of a label where there are more; order of --fine-tune."
+        ),
     ] = 0,
     batch_size: common.BatchSize = 16,
     cache: Cache = True,
@@ -54,6 +68,7 @@ def adapt(
     check_output(output)
     import numpy as np
 
+    from zsaudio import fine_tuning
     from zsaudio.datasets import read_dataset
     from zsaudio.learning import gather
     from zsaudio.models.adapted import Adapted
@@ -81,8 +96,18 @@ def adapt(
     keys = examples.vectors[chosen]
     keys = keys / np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), 1e-9)
     labels = tuple(examples.classes[number] for number in examples.numbers[chosen])
-    Adapted(base, model, keys, labels, strength, sharpness).save(output)  # type: ignore[arg-type]  # gather checked
+    adapted = Adapted(base, model, keys, labels, strength, sharpness)  # type: ignore[arg-type]  # gather checked
+    if fine_tune:
+        bar = common.show_progress(range(fine_tune), fine_tune, "fine-tuning", quiet)
+
+        def on_epoch(done: int, total: int) -> None:
+            next(bar, None)
+
+        adapted = fine_tuning.fine_tune(adapted, fine_tune, seed=seed, on_epoch=on_epoch)
+        next(bar, None)  # one past the last takes the bar away
+    adapted.save(output)
     counts = ", ".join(f"{name} ({labels.count(name)})" for name in examples.classes)
-    print(f"{output}: {model} with examples of {counts}")
+    tuned = f", after {fine_tune} epochs of fine-tuning" if fine_tune else ""
+    print(f"{output}: {model} with examples of {counts}{tuned}")
     if dataset.problems or examples.failed:
         sys.exit(1)
