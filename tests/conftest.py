@@ -1,6 +1,10 @@
 """Audio that the tests make themselves, and a model whose answers are known."""
 
+import csv
+import io
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +12,10 @@ import pytest
 import soundfile
 from clap_checkpoint import save_clap_checkpoint
 
+import zsaudio.cli
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank
+from zsaudio.models.registry import load_model
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +50,47 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@dataclass
+class Ran:
+    """What a run of the command line came to."""
+
+    code: int
+    out: str
+    err: list[str]
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of csv output."""
+        return list(csv.DictReader(io.StringIO(self.out)))
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``zsaudio`` in ``tmp_path``, with the tone model in the place of nano."""
+
+    def load(model: str, *options: str) -> object:
+        return ToneModel() if model == "nano" else load_model(model, *options)
+
+    monkeypatch.setattr("zsaudio.recognizer.load_model", load)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zsaudio", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = 0
+        try:
+            zsaudio.cli.main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err or "--debug" in arguments
+        return Ran(code, out, err.splitlines())
+
+    return run
 
 
 class ToneModel:

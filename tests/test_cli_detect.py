@@ -4,16 +4,15 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ToneModel, tone
+from conftest import Run, tone
 
-import zsaudio.cli
 from zsaudio.cli.detect import DetectFormat, _time_in_name, detect
 from zsaudio.event_writers import EVENT_FORMATS
 from zsaudio.events import DetectionOptions
@@ -22,38 +21,10 @@ from zsaudio.outputs import mirrored
 LABELS = ("--labels", "440, 1000")
 
 
-@dataclass
-class Ran:
-    code: int
-    out: str
-    err: list[str]
-
-    def rows(self) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self.out)))
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``zsaudio detect`` in ``tmp_path``, with the tone model in the place of nano."""
-    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *arguments: ToneModel())
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, stdin: bytes = b"") -> Ran:
-        monkeypatch.setattr(sys, "argv", ["zsaudio", "detect", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = 0
-        try:
-            zsaudio.cli.main()
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err or "--debug" in arguments
-        return Ran(code, out, err.splitlines())
-
-    return run
+def find(zs: Run) -> Run:
+    """Run ``zsaudio detect``."""
+    return partial(zs, "detect")
 
 
 @pytest.fixture
@@ -71,14 +42,14 @@ def clips(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_table_by_default(zs: Run, clips: Path) -> None:
-    ran = zs("in/a/x.wav", *LABELS)
+def test_a_table_by_default(find: Run, clips: Path) -> None:
+    ran = find("in/a/x.wav", *LABELS)
     assert (ran.code, ran.err) == (0, [])
     assert ran.out.splitlines()[1].split() == ["in/a/x.wav", "00:00:01.0", "00:00:02.5", "1.00", "440"]
 
 
-def test_csv_of_many_and_one_that_fails(zs: Run, clips: Path) -> None:
-    ran = zs("in", *LABELS, "--format", "csv")
+def test_csv_of_many_and_one_that_fails(find: Run, clips: Path) -> None:
+    ran = find("in", *LABELS, "--format", "csv")
     assert ran.code == 1
     assert [(row["file"], row["onset"], row["offset"], row["label"]) for row in ran.rows()] == [
         ("in/a/x.wav", "1.000", "2.500", "440"),
@@ -89,14 +60,14 @@ def test_csv_of_many_and_one_that_fails(zs: Run, clips: Path) -> None:
     assert not Path("failures.csv").exists()
 
 
-def test_four_corrupt_files_among_many_cost_exactly_those_four(zs: Run, tmp_path: Path) -> None:
+def test_four_corrupt_files_among_many_cost_exactly_those_four(find: Run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(100):
         soundfile.write(tmp_path / f"in/{number:03}.wav", tone(440, 0.5), 16_000)
     bad = ["in/007.wav", "in/050.wav", "in/051.wav", "in/099.wav"]
     for name, content in zip(bad, (b"", b"RIFF", b"text", np.zeros(999).tobytes()), strict=True):
         (tmp_path / name).write_bytes(content)
-    ran = zs("in", *LABELS, "-f", "csv", "-o", "out/events.csv", "-q")
+    ran = find("in", *LABELS, "-f", "csv", "-o", "out/events.csv", "-q")
     assert ran.code == 1
     rows = list(csv.DictReader((tmp_path / "out/events.csv").open()))
     assert len(rows) == 96
@@ -106,13 +77,13 @@ def test_four_corrupt_files_among_many_cost_exactly_those_four(zs: Run, tmp_path
     assert failures[0]["error"] == "the file is empty (0 bytes)"
     for name in bad:
         soundfile.write(tmp_path / name, tone(440, 0.5), 16_000)
-    assert zs("in", *LABELS, "-f", "csv", "-o", "out/events.csv", "--resume", "-q").code == 0
+    assert find("in", *LABELS, "-f", "csv", "-o", "out/events.csv", "--resume", "-q").code == 0
     assert len(list(csv.DictReader((tmp_path / "out/events.csv").open()))) == 100
     assert not (tmp_path / "out/failures.csv").exists()
 
 
-def test_an_output_folder_mirrors_the_inputs(zs: Run, clips: Path, tmp_path: Path) -> None:
-    ran = zs("in", *LABELS, "-f", "textgrid", "--output-dir", "out")
+def test_an_output_folder_mirrors_the_inputs(find: Run, clips: Path, tmp_path: Path) -> None:
+    ran = find("in", *LABELS, "-f", "textgrid", "--output-dir", "out")
     assert ran.code == 1
     written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
     assert written == {"a/x.TextGrid", "b/x.TextGrid", "failures.csv", "journal.jsonl"}
@@ -130,20 +101,20 @@ def test_mirrored_names_never_collide() -> None:
     assert mirrored(["r/x.wav"], [], ".csv") == {"r/x.wav": Path("x.csv")}
 
 
-def test_resume_says_what_was_done(zs: Run, clips: Path) -> None:
+def test_resume_says_what_was_done(find: Run, clips: Path) -> None:
     (clips / "b/broken.wav").unlink()
-    assert zs("in/a", *LABELS, "-f", "csv", "-o", "out.csv").code == 0
-    ran = zs("in", *LABELS, "-f", "csv", "-o", "out.csv", "--resume")
+    assert find("in/a", *LABELS, "-f", "csv", "-o", "out.csv").code == 0
+    ran = find("in", *LABELS, "-f", "csv", "-o", "out.csv", "--resume")
     assert (ran.code, ran.err) == (0, ["zsaudio: 1 of 2 recordings were done before"])
     assert len(Path("out.csv").read_text().splitlines()) == 3
-    ran = zs("in", *LABELS, "-f", "csv", "-o", "out.csv", "--resume", "--threshold", "0.9")
+    ran = find("in", *LABELS, "-f", "csv", "-o", "out.csv", "--resume", "--threshold", "0.9")
     assert ran.code == 2
     assert "other settings (options)" in ran.err[0]
 
 
-def test_options_reach_the_detector(zs: Run, clips: Path) -> None:
+def test_options_reach_the_detector(find: Run, clips: Path) -> None:
     def labels(*options: str) -> list[str]:
-        return [row["label"] for row in zs("in/a/x.wav", *LABELS, "-f", "csv", *options).rows()]
+        return [row["label"] for row in find("in/a/x.wav", *LABELS, "-f", "csv", *options).rows()]
 
     assert labels() == ["440"]
     assert labels("--min-duration", "2") == []
@@ -163,8 +134,8 @@ def test_every_option_of_detection_is_offered() -> None:
     assert missing == {"lookahead_s", "off_ratio"}
 
 
-def test_help_tells_the_defaults(zs: Run) -> None:
-    text = " ".join(zs("--help").out.replace("│", " ").split())
+def test_help_tells_the_defaults(find: Run) -> None:
+    text = " ".join(find("--help").out.replace("│", " ").split())
     options = DetectionOptions()
     assert f"unless the label has its own. [default: ({options.threshold:g})]" in text
     assert f"no further apart. [default: ({options.merge_gap_s:g})]" in text
@@ -177,29 +148,29 @@ def test_the_choices_are_the_formats() -> None:
     assert [choice.value for choice in DetectFormat] == list(EVENT_FORMATS)
 
 
-def test_a_channel(zs: Run, tmp_path: Path) -> None:
+def test_a_channel(find: Run, tmp_path: Path) -> None:
     stereo = np.stack([tone(440, 1.0), tone(1000, 1.0)], axis=1)
     soundfile.write(tmp_path / "s.wav", stereo, 16_000)
     for channel, label in (("0", "440"), ("1", "1000")):
-        ran = zs("s.wav", *LABELS, "-f", "csv", "--channel", channel)
+        ran = find("s.wav", *LABELS, "-f", "csv", "--channel", channel)
         assert [row["label"] for row in ran.rows()] == [label]
-    assert "has no channel 2" in zs("s.wav", *LABELS, "--channel", "2").err[0]
+    assert "has no channel 2" in find("s.wav", *LABELS, "--channel", "2").err[0]
 
 
-def test_standard_input(zs: Run) -> None:
+def test_standard_input(find: Run) -> None:
     wav = io.BytesIO()
     soundfile.write(wav, tone(440, 1.0), 16_000, format="WAV")
-    ran = zs("-", *LABELS, "-f", "jsonl", stdin=wav.getvalue())
+    ran = find("-", *LABELS, "-f", "jsonl", stdin=wav.getvalue())
     assert ran.code == 0
     assert json.loads(ran.out)["label"] == "440"
 
 
-def test_times_of_day(zs: Run, tmp_path: Path) -> None:
+def test_times_of_day(find: Run, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "AM_20260131_235959.WAV", tone(440, 2.0), 16_000)
-    (row,) = zs(tmp_path / "AM_20260131_235959.WAV", *LABELS, "-f", "csv", "--start-time", "auto").rows()
+    (row,) = find(tmp_path / "AM_20260131_235959.WAV", *LABELS, "-f", "csv", "--start-time", "auto").rows()
     assert row["onset_time"] == "2026-01-31T23:59:59.000"
     assert row["offset_time"] == "2026-02-01T00:00:01.000"
-    ran = zs(tmp_path / "AM_20260131_235959.WAV", *LABELS, "--start-time", "2026-05-01 12:00")
+    ran = find(tmp_path / "AM_20260131_235959.WAV", *LABELS, "--start-time", "2026-05-01 12:00")
     assert "12:00:00   12:00:02" in ran.out
 
 
@@ -220,16 +191,16 @@ def test_times_in_names(name: str, time: str | None) -> None:
     assert (moment and moment.isoformat()) == time
 
 
-def test_a_name_without_a_time(zs: Run, clips: Path) -> None:
-    ran = zs("in/a/x.wav", *LABELS, "-f", "csv", "--start-time", "auto")
+def test_a_name_without_a_time(find: Run, clips: Path) -> None:
+    ran = find("in/a/x.wav", *LABELS, "-f", "csv", "--start-time", "auto")
     assert ran.code == 0
     assert "no time in its name" in ran.err[0]
     assert ran.rows()[0]["onset_time"] == ""
 
 
-def test_plots(zs: Run, clips: Path, tmp_path: Path) -> None:
+def test_plots(find: Run, clips: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    ran = zs("in", *LABELS, "--plot", "plots")
+    ran = find("in", *LABELS, "--plot", "plots")
     assert ran.code == 1
     assert sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "plots").rglob("*.*")) == [
         "plots/a/x.png",
@@ -237,9 +208,9 @@ def test_plots(zs: Run, clips: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_plots_without_matplotlib(zs: Run, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_without_matplotlib(find: Run, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    ran = zs("in/a", *LABELS, "--plot", "plots")
+    ran = find("in/a", *LABELS, "--plot", "plots")
     assert (ran.code, ran.err) == (2, ["zsaudio: plots need matplotlib: pip install 'zsaudio[plot]'"])
 
 
@@ -260,15 +231,15 @@ def test_plots_without_matplotlib(zs: Run, clips: Path, monkeypatch: pytest.Monk
         (("in/a", "-o", "in"), "cannot be written"),
     ],
 )
-def test_wrong_usage_is_one_line(zs: Run, clips: Path, arguments: tuple[str, ...], message: str) -> None:
-    ran = zs(*arguments, *LABELS)
+def test_wrong_usage_is_one_line(find: Run, clips: Path, arguments: tuple[str, ...], message: str) -> None:
+    ran = find(*arguments, *LABELS)
     assert ran.code == 2
     assert len(ran.err) == 1
     assert message in ran.err[0]
 
 
-def test_nothing_to_listen_to(zs: Run, tmp_path: Path) -> None:
+def test_nothing_to_listen_to(find: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    ran = zs("empty", *LABELS, "--output-dir", "out")
+    ran = find("empty", *LABELS, "--output-dir", "out")
     assert (ran.code, ran.err) == (1, ["zsaudio: empty: a folder with no audio in it"])
     assert Path("out/failures.csv").read_text() == "file,error\nempty,a folder with no audio in it\n"

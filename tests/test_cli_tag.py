@@ -6,55 +6,17 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ToneModel, tone
+from conftest import Ran, Run, tone
 
 import zsaudio.cli
 from zsaudio.cli import common
-from zsaudio.models.registry import load_model
 
 LABELS = ("--labels", "440, 1000")
-
-
-@dataclass
-class Ran:
-    code: int
-    out: str
-    err: list[str]
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``zsaudio`` in ``tmp_path``, with the tone model in the place of nano."""
-
-    def load(model: str, device: str, dtype: str) -> object:
-        return ToneModel() if model == "nano" else load_model(model, device, dtype)
-
-    monkeypatch.setattr("zsaudio.recognizer.load_model", load)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, stdin: bytes = b"") -> Ran:
-        monkeypatch.setattr(sys, "argv", ["zsaudio", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = 0
-        try:
-            zsaudio.cli.main()
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err or "--debug" in arguments
-        return Ran(code, out, err.splitlines())
-
-    return run
 
 
 @pytest.fixture

@@ -81,6 +81,25 @@ Dtype = Annotated[
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Windows that go through the model at once.")
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        "-t",
+        help="Score from which a label counts as heard, unless the label has its own.",
+        show_default="0.5",
+    ),
+]
+Sensitivity = Annotated[
+    float | None,
+    typer.Option("--sensitivity", help="1, 2, ...: find more; -1, -2, ...: find less.", show_default="0"),
+]
+Channel = Annotated[
+    int | None,
+    typer.Option(
+        "--channel", min=0, help="Listen to this channel; 0 is the first.", show_default="mean of all"
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder.")
 ]

@@ -53,19 +53,8 @@ def detect(
     model: common.ModelName = "nano",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Score from which a label counts as heard, unless the label has its own.",
-            show_default="0.5",
-        ),
-    ] = None,
-    sensitivity: Annotated[
-        float | None,
-        typer.Option("--sensitivity", help="1, 2, ...: find more; -1, -2, ...: find less.", show_default="0"),
-    ] = None,
+    threshold: common.Threshold = None,
+    sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
         float | None, _seconds("--min-duration", "Drop events that are shorter.", "0")
     ] = None,
@@ -87,12 +76,7 @@ def detect(
     overlap: Annotated[
         float | None, _seconds("--overlap", "What windows share; another way to say --hop.")
     ] = None,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            "--channel", min=0, help="Listen to this channel; 0 is the first.", show_default="mean of all"
-        ),
-    ] = None,
+    channel: common.Channel = None,
     start_time: Annotated[
         str | None,
         typer.Option(

@@ -43,29 +43,13 @@ def listen(
         int | None,
         typer.Option("--rate", help="Sample rate of the microphone, in Hz.", show_default="its own"),
     ] = None,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            "--channel", min=0, help="Listen to this channel; 0 is the first.", show_default="mean of all"
-        ),
-    ] = None,
+    channel: common.Channel = None,
     simulate: Annotated[
         str | None,
         typer.Option("--simulate", metavar="FILE", help="Play a file in real time in place of a microphone."),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            "-t",
-            help="Score from which a label counts as heard, unless the label has its own.",
-            show_default="0.5",
-        ),
-    ] = None,
-    sensitivity: Annotated[
-        float | None,
-        typer.Option("--sensitivity", help="1, 2, ...: find more; -1, -2, ...: find less.", show_default="0"),
-    ] = None,
+    threshold: common.Threshold = None,
+    sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
         float | None,
         typer.Option("--min-duration", min=0.0, metavar="SECONDS", help="Drop events that are shorter."),
