@@ -28,6 +28,7 @@ LAYERS = [
     "events",
     "stream",
     "recognizer",
+    "event_evaluation",
     "evaluation",
     "calibration",
     "writers",

@@ -54,6 +54,11 @@ class Dataset:
         """Whether some recording has not exactly one label."""
         return any(len(recording.labels) != 1 for recording in self.recordings)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether it is known from when to when something is heard."""
+        return any(recording.events for recording in self.recordings)
+
     def split(self, *names: str) -> "Dataset":
         """Return the recordings of some splits only; all classes stay."""
         known = sorted({recording.split for recording in self.recordings})

@@ -1,13 +1,15 @@
 """How good is a model on my recordings: one pass over the audio, any number of label sets.
 
+Events, where the data have onsets, take another pass for each label set (``event_evaluation``).
+
 The answers that are measured are those of ``Recognizer.tag``: frames pooled within a window, the best window
 of a clip. What a clip is ranked by is its log-odds, which do not run into 1.0 as scores do.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,11 +17,20 @@ from zsaudio import metrics
 from zsaudio.datasets import Dataset, Recording
 from zsaudio.embeddings import ClipEmbedding, embed_clips, logits_of
 from zsaudio.errors import DataError, LabelError
+from zsaudio.event_evaluation import EventEvaluation, evaluate_events, require_eval
+from zsaudio.events import DetectionOptions
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank, Model
 from zsaudio.scoring import pool_frames, to_scores
 
-Progress = Callable[[Iterable[ClipEmbedding], int], Iterable[ClipEmbedding]]
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """What wraps an iterator over recordings, of which there are ``total``, to show how far it is."""
+
+    def __call__(self, items: Iterable[T], total: int, /) -> Iterable[T]:
+        """Yield the items."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Evaluation:
         Names of the classes that count as unseen.
     failed
         Recordings that could not be used, and why.
+    events
+        How well events were found, if that was asked for.
     """
 
     model: str
@@ -52,6 +65,7 @@ class Evaluation:
     truth: np.ndarray
     unseen: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    events: EventEvaluation | None = field(default=None, repr=False)
 
     @property
     def is_multi_label(self) -> bool:
@@ -85,6 +99,9 @@ class Evaluation:
     @cached_property
     def summary(self) -> dict[str, float]:
         """The figures, by their names."""
+        return self._of_clips() | (self.events.summary if self.events is not None else {})
+
+    def _of_clips(self) -> dict[str, float]:
         precision = metrics.average_precision(self.logits, self.truth)
         figures = {"mAP": float(np.nanmean(precision)), "ECE independent": self.independent.ece}
         if self.is_multi_label:
@@ -104,12 +121,18 @@ class Evaluation:
 
     @cached_property
     def per_class(self) -> list[dict[str, Any]]:
-        """Per class: clips, average precision; with one label a clip also accuracy and the usual mistake."""
+        """Per class: clips, average precision; with one label a clip also accuracy and the usual mistake.
+
+        Where events were evaluated, also their figures.
+        """
         precision = metrics.average_precision(self.logits, self.truth)
         rows: list[dict[str, Any]] = [
             {"class": name, "clips": int(n), "AP": _number(p)}
             for name, n, p in zip(self.classes, self.truth.sum(axis=0), precision, strict=True)
         ]
+        if self.events is not None:
+            for row, figures in zip(rows, self.events.per_class, strict=True):
+                row |= {name: _number(value) for name, value in figures.items()}
         if self.is_multi_label:
             return rows
         matrix = metrics.confusion(self.logits, self.number)
@@ -135,6 +158,8 @@ class Evaluation:
         if not self.is_multi_label:
             matrix = metrics.confusion(self.logits, self.number)
             result["confusion"] = {"classes": list(self.classes), "counts": matrix.tolist()}
+        if self.events is not None:
+            result["events"] = self.events.parameters()
         return result
 
 
@@ -145,6 +170,7 @@ def evaluate(
     templates: Sequence[str] = (),
     *,
     unseen: Sequence[str] = (),
+    events: DetectionOptions | None = None,
     batch_size: int = 16,
     cache: bool = True,
     progress: Progress | None = None,
@@ -163,6 +189,8 @@ def evaluate(
         Compare these prompt templates: an evaluation for each and, if there are several, one for their mean.
     unseen
         Classes that count as unseen, for the generalised zero-shot figures.
+    events
+        Find events in this way, and measure how well; for data with onsets. Needs the extra ``eval``.
     batch_size
         Windows that go through the model together.
     cache
@@ -175,6 +203,8 @@ def evaluate(
     evaluations
         One a template; a single one without templates.
     """
+    if events is not None:
+        require_eval()  # before the work, not after it
     names = data.classes
     if labels is None:
         labels = LabelSet(names)
@@ -204,10 +234,15 @@ def evaluate(
     truth = np.array([[name in recording.labels for name in names] for recording in kept])
     everything = np.stack(pooled)
     results = []
-    for i, prompts in enumerate(asked):
+    for i, (prompts, label_set) in enumerate(asked.items()):
         logits = _against(everything[:, i], background)[:, columns]
+        found = None
+        if events is not None:
+            found = evaluate_events(model, data, label_set, events, batch_size=batch_size, progress=progress)
         results.append(
-            Evaluation(model.name, data.name, prompts, names, logits, truth, tuple(unseen), tuple(failed))
+            Evaluation(
+                model.name, data.name, prompts, names, logits, truth, tuple(unseen), tuple(failed), found
+            )
         )
     return results
 

@@ -43,10 +43,17 @@ def write_classes(evaluation: Evaluation, file: TextIO) -> None:
     key = "AP" if evaluation.is_multi_label else "accuracy"
     width = max(len("class"), *(len(row["class"]) for row in rows))
     heads = ["AP"] if evaluation.is_multi_label else ["accuracy", "AP"]
+    if evaluation.events is not None:
+        heads += ["segment F1", "event F1", "PSDS1", "PSDS2"]
     last = "" if evaluation.is_multi_label else "  most often taken for"
-    print(f"{'class':<{width}}  clips" + "".join(f"  {head:>8}" for head in heads) + last, file=file)
+    widths = [max(8, len(head)) for head in heads]
+    titles = "".join(f"  {head:>{w}}" for head, w in zip(heads, widths, strict=True))
+    print(f"{'class':<{width}}  clips" + titles + last, file=file)
     for row in sorted(rows, key=lambda row: (row[key] is None, row[key])):
-        cells = "".join(f"  {'-' if row[head] is None else format(row[head], '.3f'):>8}" for head in heads)
+        cells = "".join(
+            f"  {'-' if row[head] is None else format(row[head], '.3f'):>{w}}"
+            for head, w in zip(heads, widths, strict=True)
+        )
         taken = f"  {row['taken for']}" if row.get("taken for") else ""
         unseen = " (unseen)" if row["class"] in evaluation.unseen else ""
         print(f"{row['class']:<{width}}  {row['clips']:>5}{cells}{taken}{unseen}", file=file)

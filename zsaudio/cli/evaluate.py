@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,7 +14,8 @@ from zsaudio.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from zsaudio.datasets import Dataset
-    from zsaudio.embeddings import ClipEmbedding
+
+T = TypeVar("T")
 
 Data = Annotated[
     str,
@@ -61,6 +62,16 @@ def evaluate(
     unseen: Annotated[
         str | None, typer.Option("--unseen", help="Classes the model never heard: likewise.")
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events/--no-events",
+            help="Where the data have onsets, also find events and measure how well (extra: eval).",
+        ),
+    ] = True,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="Score from which an event counts as heard.")
+    ] = 0.5,
     format: Annotated[
         ReportFormat, typer.Option("--format", "-f", help="Form of the results.")
     ] = ReportFormat.table,
@@ -81,18 +92,23 @@ def evaluate(
     common.set_verbosity(verbose)
     from zsaudio.datasets import read_dataset
     from zsaudio.evaluation import evaluate as run
+    from zsaudio.event_evaluation import require_eval
+    from zsaudio.events import DetectionOptions
     from zsaudio.labels import LabelSet
     from zsaudio.models.registry import load_model
     from zsaudio.plot import require_matplotlib
 
     if output is not None:
         require_matplotlib()  # before the work, not after it
+    options = DetectionOptions(threshold=threshold)
     dataset = read_dataset(data)
     dataset = dataset.split(*split) if split else dataset
     report_problems(dataset)
     dataset, unknown = choose_classes(dataset, seen, unseen)
+    if timed := events and dataset.has_events:
+        require_eval()  # before a model is downloaded
 
-    def progress(clips: Iterable["ClipEmbedding"], total: int) -> Iterable["ClipEmbedding"]:
+    def progress(clips: Iterable[T], total: int) -> Iterable[T]:
         return common.show_progress(clips, total, "listening", quiet)
 
     results = run(
@@ -101,6 +117,7 @@ def evaluate(
         LabelSet.from_file(labels_file) if labels_file else None,
         templates or (),
         unseen=unknown,
+        events=options if timed else None,
         batch_size=batch_size,
         cache=cache,
         progress=progress,
@@ -110,6 +127,9 @@ def evaluate(
     best = max(results, key=lambda result: result.summary.get("accuracy", result.summary["mAP"]))
     for clip, error in best.failed:
         common.message(error if clip in error else f"{clip}: {error}")
+    amiss = best.events.problems if best.events is not None else ()
+    for line in amiss:
+        common.message(line)
     if format is ReportFormat.json:
         json.dump([result.to_json() for result in results], sys.stdout, indent=2)
         print()
@@ -126,7 +146,7 @@ def evaluate(
         report.draw_reliability(best, output / "reliability.png")
         if not best.is_multi_label:
             report.draw_confusion(best, output / "confusion.png")
-    if dataset.problems or best.failed:
+    if dataset.problems or best.failed or amiss:
         sys.exit(1)
 
 
