@@ -231,3 +231,11 @@ def test_names() -> None:
     assert source_name(Path("a") / "b.wav") == os.path.join("a", "b.wav")
     assert source_name(io.BytesIO()) == "<file object>"
     assert source_name(np.zeros(1)) == "<array>"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_bytes_are_no_recording(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "junk.flac"
+    path.write_bytes(np.random.default_rng(seed).bytes(3000))
+    with pytest.raises(AudioError, match=r"junk\.flac: not a recording that can be decoded|damaged"):
+        load_audio(path)

@@ -226,7 +226,11 @@ def _open_av(file: Any, name: str) -> tuple[int, Iterator[np.ndarray]]:
     if not container.streams.audio:
         container.close()
         raise AudioError(f"{name}: has no sound in it")
-    return int(container.streams.audio[0].rate), _read_av(container, name)
+    rate = int(container.streams.audio[0].rate or 0)
+    if not rate:  # FFmpeg takes random bytes for one format or another
+        container.close()
+        raise AudioError(f"{name}: not a recording that can be decoded{_guess(file)}")
+    return rate, _read_av(container, name)
 
 
 def _read_av(container: Any, name: str) -> Iterator[np.ndarray]:
