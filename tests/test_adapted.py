@@ -3,13 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tone
-from tone_encoder import ToneEncoder
-from typer.testing import CliRunner
+from tone_encoder import ToneCommand, ToneEncoder
 
-from zsaudio import cli
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models import registry
 from zsaudio.models.adapted import Adapted
 from zsaudio.recognizer import Recognizer
 
@@ -72,18 +69,7 @@ def test_a_folder_holds_all_of_it(adapted: Adapted, tmp_path: Path) -> None:
         Adapted.load(tmp_path / "model", lambda name: ToneEncoder())
 
 
-class TestCommand:
-    @pytest.fixture(autouse=True)
-    def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        load = registry.load_model
-        monkeypatch.setattr(
-            registry, "load_model", lambda name, *how: ToneEncoder() if name == "nano" else load(name, *how)
-        )
-
-    def run(self, *arguments: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(cli.app, [*map(str, arguments)])
-        return result.exit_code, result.stdout, result.stderr + str(result.exception or "")
-
+class TestCommand(ToneCommand):
     def test_adapt_then_tag(self, write_wav, tmp_path: Path) -> None:
         for i in range(3):
             write_wav(f"data/my_machine/{i}.wav", tone(790 + 10 * i, 1.0))

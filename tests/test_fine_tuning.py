@@ -5,16 +5,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import tone
-from tone_encoder import ToneEncoder
-from typer.testing import CliRunner
+from tone_encoder import ToneCommand, ToneEncoder
 
-from zsaudio import cli
 from zsaudio.cli import common
 from zsaudio.descent import descend
 from zsaudio.errors import OptionError
 from zsaudio.fine_tuning import MOST_EPOCHS, fine_tune
 from zsaudio.labels import LabelSet
-from zsaudio.models import registry
 from zsaudio.models.adapted import Adapted
 
 # Two machines whose tones lie next to each other: the examples are no good at telling them apart.
@@ -135,14 +132,7 @@ def test_nothing_to_tell_apart(adapted: Adapted) -> None:
         fine_tune(adapted, 20)
 
 
-class TestCommand:
-    @pytest.fixture(autouse=True)
-    def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        load = registry.load_model
-        monkeypatch.setattr(
-            registry, "load_model", lambda name, *how: ToneEncoder() if name == "nano" else load(name, *how)
-        )
-
+class TestCommand(ToneCommand):
     @pytest.fixture
     def data(self, write_wav, tmp_path: Path) -> Path:
         for name, frequencies in (("low machine", LOW), ("high machine", HIGH)):
@@ -151,8 +141,7 @@ class TestCommand:
         return tmp_path / "data"
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(cli.app, ["adapt", "nano", *map(str, arguments)])
-        return result.exit_code, result.stdout, result.stderr + str(result.exception or "")
+        return super().run("adapt", "nano", *arguments)
 
     def test_fine_tune(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shown = []

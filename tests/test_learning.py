@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ToneModel, tone
-from tone_encoder import ToneEncoder
-from typer.testing import CliRunner
+from tone_encoder import ToneCommand, ToneEncoder
 
-from zsaudio import cli
 from zsaudio.class_tables import AttributeTable
 from zsaudio.datasets import read_dataset
 from zsaudio.errors import DataError, ModelError, OptionError
@@ -144,18 +142,7 @@ def test_several_labels_and_models_without_embeddings(tones: Path, tmp_path: Pat
         gather(ToneModel(), read_dataset(tones))
 
 
-class TestCommand:
-    @pytest.fixture(autouse=True)
-    def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        load = registry.load_model
-        monkeypatch.setattr(
-            registry, "load_model", lambda name, *how: ToneEncoder() if name == "nano" else load(name, *how)
-        )
-
-    def run(self, *arguments: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(cli.app, [*map(str, arguments)])
-        return result.exit_code, result.stdout, result.stderr + str(result.exception or "")
-
+class TestCommand(ToneCommand):
     def test_train_then_tag_and_evaluate(
         self, tones: Path, tmp_path: Path, attributes: AttributeTable
     ) -> None:

@@ -4,8 +4,12 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
+from typer.testing import CliRunner
 
+from zsaudio import cli
 from zsaudio.labels import LabelSet
+from zsaudio.models import registry
 from zsaudio.models.base import LabelBank
 
 BANDS = np.geomspace(100, 6400, 13)  # Hz; an octave has two
@@ -64,3 +68,18 @@ def _near(frequencies: np.ndarray) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class ToneCommand:
+    """Base of tests of commands, with ``ToneEncoder`` in the place of nano."""
+
+    @pytest.fixture(autouse=True)
+    def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        load = registry.load_model
+        monkeypatch.setattr(
+            registry, "load_model", lambda name, *how: ToneEncoder() if name == "nano" else load(name, *how)
+        )
+
+    def run(self, *arguments: object) -> tuple[int, str, str]:
+        result = CliRunner().invoke(cli.app, [*map(str, arguments)])
+        return result.exit_code, result.stdout, result.stderr + str(result.exception or "")

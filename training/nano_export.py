@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from training.data import FREE, Sound
 from training.nano_audio import Run
 from training.nano_text import load_text, load_tokenizer
-from zsaudio.models.nano import WEIGHTS, NanoConfig, config_to_dict, mel_filters
+from zsaudio.models.nano import WEIGHTS, NanoConfig, mel_filters
 
 
 def made_by(sounds: list[Sound]) -> Counter[tuple[str, str]]:
@@ -43,7 +44,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     stored |= {"text.words.weight": (words / step).round().to(torch.int8), "words.scale": step}
     save_file(stored, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)
-    settings = config_to_dict(config)
+    settings = asdict(config)
     scale = state["scale"] * (1 + config.semantic**2) ** 0.5 * scale_by
     settings |= {"scale": round(scale, 4), "bias": round(state["bias"] + bias_by, 4)}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

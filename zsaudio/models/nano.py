@@ -12,7 +12,7 @@ dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -329,8 +329,3 @@ def config_from_dict(settings: dict[str, Any]) -> NanoConfig:
     """Read a config as JSON gives it (lists become tuples)."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     return NanoConfig(**values)
-
-
-def config_to_dict(config: NanoConfig) -> dict[str, Any]:
-    """Write a config as JSON takes it."""
-    return asdict(config)
