@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import ToneModel, tone
 from tone_encoder import ToneEncoder
+from tone_speech import ToneSpeech, speak
 from typer.testing import CliRunner
 
 from zsaudio import cli
@@ -11,7 +12,6 @@ from zsaudio.calibration import calibrate, to_yaml
 from zsaudio.errors import DataError, OptionError
 from zsaudio.events import DetectionOptions
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models import registry
 from zsaudio.recognizer import Recognizer
 
 LABELS = LabelSet(["440", "3000", Label("900", background=True)])
@@ -86,8 +86,27 @@ def test_models_without_embeddings_can_be_calibrated(background: np.ndarray, wri
     assert found.labels[0].threshold > 0.99 and found.labels[1].threshold == pytest.approx(0.1, abs=2e-3)
 
 
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_keywords_have_thresholds_of_their_own_kind(write_wav, allowed: int) -> None:
+    """What is said resembles the keyword five times, less and less."""
+    quiet = np.zeros(16_000, np.float32)
+    said = [
+        np.concatenate([quiet, speak("abcd") + share * speak("abch")]) for share in (1.2, 1.6, 2.0, 2.5, 3.0)
+    ]
+    path = write_wav("background.wav", np.concatenate([*said, np.zeros(20 * 16_000, np.float32)]))
+    labels = LabelSet([Label("keyword: abcd", threshold=0.9999), "keyword: ghgh"])
+    recognizer = Recognizer(labels, keyword_model=ToneSpeech())
+    found = calibrate(recognizer, [path], per_hour=(allowed + 0.5) * 3600 / 27.4)
+    assert found.allowed == allowed == found.events[0]
+    assert len(Recognizer(found.labels, keyword_model=ToneSpeech()).detect(path)) == allowed
+    lower = LabelSet([Label("keyword: abcd", threshold=found.labels[0].threshold - 2e-4)])
+    if allowed:
+        assert len(Recognizer(lower, keyword_model=ToneSpeech()).detect(path)) >= allowed
+    assert (found.labels[1].threshold, found.events[1]) == (0.1, 0)
+
+
 def test_command(background, write_wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load_model", lambda *_: ToneEncoder())
+    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_: ToneEncoder())
     path, broken, out = write_wav("a.wav", background), tmp_path / "b.wav", tmp_path / "labels.yaml"
     broken.write_text("no audio")
     how = ["calibrate", "nano", str(path), "--labels", "440, 3000", "--false-alarms", "1"]

@@ -126,7 +126,10 @@ def test_inputs_without_audio(zs: Run, tmp_path: Path) -> None:
         (("--labels", "@nowhere"), "no built-in label set @nowhere; there are @animals"),
         (("--labels-file", "none.txt"), "none.txt: cannot be read (No such file"),
         ((*LABELS, "--template", "a sound"), "template 'a sound' has no {}"),
-        ((*LABELS, "--model", "nope"), "unknown model 'nope'; known are nano, clap, clap-small"),
+        (
+            (*LABELS, "--model", "nope"),
+            "unknown model 'nope'; known are nano, nano-keyword, clap, clap-small",
+        ),
         ((*LABELS, "--model", "clap"), "--model nano"),
         ((*LABELS, "-o", "clips/a.wav"), "clips/a.wav: is one of the inputs"),
         ((*LABELS, "-o", "no/such/folder.csv"), "folder.csv: cannot be written (No such file"),
@@ -193,7 +196,7 @@ def test_labels_command(zs: Run) -> None:
 
 def test_models_command(zs: Run) -> None:
     rows = [line.split() for line in zs("models").out.splitlines()]
-    assert [row[0] for row in rows[:4]] == ["model", "nano", "clap", "clap-small"]
+    assert [row[0] for row in rows[:5]] == ["model", "nano", "nano-keyword", "clap", "clap-small"]
     assert "bundled" in rows[1]
 
 

@@ -38,7 +38,12 @@ def test_the_best_tags_are_what_is_heard(recognizer: Recognizer, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("script", "said"), [("tag_files.py", "piano.ogg"), ("own_labels.py", "somebody talks")]
+    ("script", "said"),
+    [
+        ("tag_files.py", "piano.ogg"),
+        ("own_labels.py", "somebody talks"),
+        ("keywords.py", "keyword: neighbours"),
+    ],
 )
 def test_scripts_run(script: str, said: str) -> None:
     ran = subprocess.run([sys.executable, EXAMPLES / script], capture_output=True, text=True, check=True)

@@ -26,7 +26,9 @@ def test_prompts_come_from_the_label_then_the_set_then_the_model() -> None:
         (["dog", "cat", "Dog "], r"label 'Dog' is given twice \(labels 1 and 3\)"),
         ([Label("dog", threshold=1.5)], "threshold 1.5 of 'dog' is outside 0 to 1"),
         ([Label("dog", prompts=("",))], "a prompt of 'dog' is blank"),
-        (["keyword: hello"], "spoken keywords are not supported yet"),
+        (["dog", "keyword: "], "label 2 is an empty keyword"),
+        (["keyword: Hello", "KEYWORD:hello"], "label 'keyword: hello' is given twice"),
+        (["dog", Label("keyword: hey", background=True)], "'keyword: hey' cannot be background"),
         ([3], "a label must be text, not 3"),
         ("dog", "labels must be a list"),
     ],
@@ -126,3 +128,34 @@ def test_joined_sets_keep_their_templates() -> None:
     labels = LabelSet.parse("@music-instruments, rain")
     assert labels.prompts(["{}!"])[0] == ["the sound of a acoustic guitar"]
     assert labels.prompts(["{}!"])[-1] == ["rain!"]
+
+
+def test_keywords() -> None:
+    labels = LabelSet(
+        ["dog", "Keyword:  hey   computer", "keyword: zsaudio /z iː ɛ/ /z aʊ/", "keyword: /h aɪ/"]
+    )
+    assert labels.names == ("dog", "keyword: hey computer", "keyword: zsaudio", "keyword: /h aɪ/")
+    assert [label.is_keyword for label in labels] == [False, True, True, True]
+    assert [label.spoken for label in labels] == [
+        ("dog",),
+        ("hey computer",),
+        ("zsaudio /z iː ɛ/ /z aʊ/",),
+        ("/h aɪ/",),
+    ]
+    assert LabelSet([Label("keyword: a", prompts=("b", "c"))])[0].spoken == ("b", "c")
+
+
+def test_keywords_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.yaml"
+    path.write_text(
+        "templates: ['the sound of {}']\nlabels: [dog]\n"
+        "keywords: [hey computer, {name: stop it, threshold: 0.7}]\n"
+    )
+    labels = LabelSet.from_file(path)
+    assert labels.names == ("dog", "keyword: hey computer", "keyword: stop it")
+    assert labels[2].threshold == 0.7
+    joined = LabelSet.join([labels, LabelSet(["cat"])])
+    assert joined[1].spoken == ("hey computer",)  # templates are for sounds
+    text = tmp_path / "labels.txt"
+    text.write_text("dog\nkeyword: hey computer\n")
+    assert LabelSet.from_file(text).names == ("dog", "keyword: hey computer")

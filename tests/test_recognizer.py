@@ -116,7 +116,9 @@ def test_wrong_options(recognizer: Recognizer) -> None:
         recognizer.tag_batch([], top_k=0)
     with pytest.raises(OptionError, match="min_score"):
         recognizer.tag_batch([], min_score=50)
-    with pytest.raises(ModelError, match="unknown model 'nope'; known are nano, clap, clap-small"):
+    with pytest.raises(
+        ModelError, match="unknown model 'nope'; known are nano, nano-keyword, clap, clap-small"
+    ):
         Recognizer(LABELS, "nope")
 
 

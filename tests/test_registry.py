@@ -7,12 +7,14 @@ from zsaudio.models.registry import MODELS, available_models, load_model, where_
 
 
 def test_available_models() -> None:
-    assert available_models() == ["nano", "clap", "clap-small"]
+    assert available_models() == ["nano", "nano-keyword", "clap", "clap-small"]
 
 
 @pytest.mark.parametrize("name", ["nanno", "", "/no/such/folder", "./here", "a/b/c"])
 def test_unknown_model_lists_the_known(name: str) -> None:
-    with pytest.raises(ModelError, match=f"unknown model '{name}'; known are nano, clap, clap-small"):
+    with pytest.raises(
+        ModelError, match=f"unknown model '{name}'; known are nano, nano-keyword, clap, clap-small"
+    ):
         load_model(name)
 
 

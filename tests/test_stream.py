@@ -11,9 +11,9 @@ from conftest import ToneModel, tone
 from zsaudio.errors import AudioError, OptionError
 from zsaudio.events import LIVE, DetectionOptions, Event, FrameScores
 from zsaudio.labels import Label, LabelSet
+from zsaudio.listeners import frames_kept, plan_windows
 from zsaudio.models.base import LabelBank
 from zsaudio.recognizer import Recognizer
-from zsaudio.stream import frames_kept, plan_windows
 from zsaudio.windows import Window
 
 

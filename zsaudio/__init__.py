@@ -32,6 +32,7 @@ _HOME = {
     "builtin_label_sets": "labels",
     "evaluate": "evaluation",
     "load_audio": "audio",
+    "load_keyword_model": "models.registry",
     "load_model": "models.registry",
     "microphone": "capture",
     "read_dataset": "datasets",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from zsaudio.labels import LabelSet as LabelSet
     from zsaudio.labels import builtin_label_sets as builtin_label_sets
     from zsaudio.models.registry import available_models as available_models
+    from zsaudio.models.registry import load_keyword_model as load_keyword_model
     from zsaudio.models.registry import load_model as load_model
     from zsaudio.recognizer import Recognizer as Recognizer
     from zsaudio.scoring import ClipTags as ClipTags

@@ -6,6 +6,7 @@ threshold at which ``detect`` finds no more events of it than the target allows.
 Conventions: the target is in events an hour, for each label alone; thresholds are scores in [0, 1].
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ from zsaudio.recognizer import Recognizer
 
 # Log-odds: thresholds of 0.1 and 0.9999. Even where all is quiet, less than 0.1 means nothing.
 _LOWEST, _HIGHEST = -2.2, 9.2
+_LEAST_SCORE, _HIGHEST_SCORE = 0.1, 0.9999
 _STEPS = 12  # of halving the interval: to 0.004 log-odds
 
 Progress = Callable[[Iterable[ClipEvents]], Iterable[ClipEvents]]
@@ -74,13 +76,26 @@ def calibrate(
     options = options or DetectionOptions()
     frames: list[FrameScores] = []
     recordings: list[list[FrameScores]] = []
+    said: dict[str, list[float]] = {}  # the scores of keywords' events
     seconds, failed = 0.0, []
-    clips: Iterable[ClipEvents] = recognizer.detect_batch(sources, options=options, on_scores=frames.append)
+    # At the lowest threshold every event of a keyword is seen once; those of sounds are looked for below.
+    everything = replace(options, threshold=_LEAST_SCORE)
+    listening = Recognizer(
+        LabelSet(
+            [replace(label, threshold=None) for label in recognizer.labels], recognizer.labels.templates
+        ),
+        recognizer.model or "nano",
+        keyword_model=recognizer.keyword_model or "nano-keyword",
+        batch_size=recognizer.batch_size,
+    )
+    clips: Iterable[ClipEvents] = listening.detect_batch(sources, options=everything, on_scores=frames.append)
     for clip in clips if progress is None else progress(clips):
         if clip.error is not None:
             failed.append((clip.clip, str(clip.error)))
         else:
             recordings.append(list(frames))
+            for event in clip.events:
+                said.setdefault(event.label, []).append(event.score)
             seconds += clip.duration_s
         frames.clear()
     if not recordings:
@@ -90,6 +105,9 @@ def calibrate(
     reported = [label for label in recognizer.labels if not label.background]
     allowed = int(per_hour * seconds / 3600)
     thresholds, events = _lowest(reported, recordings, options, allowed)
+    for column, label in enumerate(reported):
+        if label.is_keyword:
+            thresholds[column], events[column] = _lowest_of_events(said.get(label.name, []), allowed)
     by_name = {label.name: value for label, value in zip(reported, thresholds, strict=True)}
     labels = [replace(label, threshold=by_name.get(label.name)) for label in recognizer.labels]
     result = LabelSet(labels, recognizer.labels.templates, recognizer.labels.description)
@@ -109,6 +127,14 @@ def _lowest(
         high, low = np.where(fine, middle, high), np.where(fine, low, middle)
         found = np.where(fine, counts, found)
     return _thresholds(high).tolist(), found.tolist()
+
+
+def _lowest_of_events(scores: Sequence[float], allowed: int) -> tuple[float, int]:
+    """Return the lowest threshold that leaves no more events than allowed, and how many it leaves."""
+    ranked = sorted(scores, reverse=True)
+    least = ranked[allowed] if len(ranked) > allowed else 0.0  # the first that must go
+    threshold = min(_HIGHEST_SCORE, max(_LEAST_SCORE, math.floor(least * 1e4 + 1) / 1e4))
+    return threshold, sum(score >= threshold for score in ranked)
 
 
 def _thresholds(log_odds: np.ndarray) -> np.ndarray:

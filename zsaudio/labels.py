@@ -4,6 +4,9 @@ A *label* is the name that results carry. A *prompt* is a sentence that a model 
 label's own prompts, taken as they are, or its name put into *templates* such as ``"the sound of {}"``.
 Templates given with the labels go before the model's own.
 
+A label that starts with ``keyword:`` is a *keyword*: words that somebody speaks, not a sound. Its prompts are
+other ways to put it; a pronunciation can stand between slashes (``zsaudio.models.pronunciation``).
+
 A label set comes from a list, a text, a file (one label a line, or YAML), or is built in (``@home``).
 """
 
@@ -19,7 +22,7 @@ from zsaudio.errors import LabelError
 
 KEYWORD_PREFIX = "keyword:"
 _LABEL_KEYS = ("name", "prompts", "threshold", "group")
-_SET_KEYS = ("description", "labels", "groups", "templates", "background")
+_SET_KEYS = ("description", "labels", "keywords", "groups", "templates", "background")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Label:
     threshold: float | None = None
     group: str | None = None
     background: bool = False
+
+    @property
+    def is_keyword(self) -> bool:
+        """Whether it is spoken words."""
+        return self.name.casefold().startswith(KEYWORD_PREFIX)
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """What is said, if this is a keyword: its prompts, or its name without ``keyword:``."""
+        return self.prompts or (self.name[len(KEYWORD_PREFIX) * self.is_keyword :].strip(),)
 
 
 class LabelSet(Sequence[Label]):
@@ -80,7 +93,9 @@ class LabelSet(Sequence[Label]):
         if isinstance(templates, str):
             templates = (templates,)
         self._labels = tuple(
-            replace(label, name=_tidy(label.name)) if isinstance(label, Label) else Label(_tidy(label))
+            _as_keyword(
+                replace(label, name=_tidy(label.name)) if isinstance(label, Label) else Label(_tidy(label))
+            )
             for label in labels
         )
         self.templates = tuple(templates)
@@ -176,7 +191,9 @@ class LabelSet(Sequence[Label]):
         if not self.templates:
             return self
         pairs = zip(self, self.prompts(), strict=True)
-        return LabelSet([replace(label, prompts=tuple(prompts)) for label, prompts in pairs])
+        return LabelSet(
+            [label if label.is_keyword else replace(label, prompts=tuple(own)) for label, own in pairs]
+        )
 
     @classmethod
     def _from_yaml(cls, text: str, name: str) -> "LabelSet":
@@ -195,6 +212,7 @@ class LabelSet(Sequence[Label]):
                 raise LabelError("must hold a list of labels, or 'labels:' with a list under it")
             _check_keys(data, _SET_KEYS, "the file")
             labels = [_label(entry, None) for entry in _list(data, "labels")]
+            labels += [_keyword(_label(entry, None)) for entry in _list(data, "keywords")]
             groups = data.get("groups") or {}
             if not isinstance(groups, dict):
                 raise LabelError("'groups' must map a heading to a list of labels")
@@ -228,6 +246,18 @@ def _tidy(name: str) -> str:
     return " ".join(name.split())
 
 
+def _as_keyword(label: Label) -> Label:
+    """Tidy a keyword's name; a pronunciation in it becomes a prompt, so that results do not repeat it."""
+    if not label.is_keyword:
+        return label
+    said = label.name[len(KEYWORD_PREFIX) :].strip()
+    written = said.split("/")[0].strip() if not label.prompts else said
+    if not written:  # nothing but a pronunciation, or nothing at all
+        written = said
+    prompts = label.prompts or ((said,) if written != said else ())
+    return replace(label, name=f"{KEYWORD_PREFIX} {written}".strip(), prompts=prompts)
+
+
 def _check_labels(labels: Sequence[Label]) -> None:
     if not any(not label.background for label in labels):
         raise LabelError("no labels")
@@ -235,8 +265,14 @@ def _check_labels(labels: Sequence[Label]) -> None:
     for position, label in enumerate(labels, start=1):
         if not label.name:
             raise LabelError(f"label {position} is blank")
-        if label.name.casefold().startswith(KEYWORD_PREFIX):
-            raise LabelError(f"'{label.name}': spoken keywords are not supported yet, only sounds")
+        if label.is_keyword and not label.name[len(KEYWORD_PREFIX) :]:
+            raise LabelError(
+                f"label {position} is an empty keyword: name the words, as in 'keyword: hey computer'"
+            )
+        if label.is_keyword and label.background:
+            raise LabelError(
+                f"'{label.name}' cannot be background: keywords do not compete with other labels"
+            )
         if (before := first.setdefault(label.name.casefold(), position)) != position:
             raise LabelError(f"label '{label.name}' is given twice (labels {before} and {position})")
         if label.threshold is not None and not 0 <= label.threshold <= 1:
@@ -286,6 +322,10 @@ def _label(entry: Any, group: str | None) -> Label:
         None if threshold is None else float(threshold),
         entry.get("group", group),
     )
+
+
+def _keyword(label: Label) -> Label:
+    return label if label.is_keyword else replace(label, name=f"{KEYWORD_PREFIX} {label.name}")
 
 
 def _text(value: Any, what: str) -> str:

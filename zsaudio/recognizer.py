@@ -8,16 +8,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from zsaudio.alignment import KeywordSpotter
 from zsaudio.audio import AudioReader, Source, source_name
 from zsaudio.errors import OptionError
 from zsaudio.events import ClipEvents, DetectionOptions, Event
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import Model
-from zsaudio.models.registry import load_model
+from zsaudio.listeners import (
+    KEYWORD_HOP_S,
+    KeywordListener,
+    Listener,
+    SoundListener,
+    frames_kept,
+    plan_keyword_windows,
+)
+from zsaudio.models.base import Model, SpeechModel
+from zsaudio.models.registry import load_keyword_model, load_model
+from zsaudio.models.speech import Speech
 from zsaudio.prefetch import read_ahead
-from zsaudio.scoring import ClipTags, Pool, Tag, pool_frames, pool_windows, rank
-from zsaudio.stream import FILE_HOP_S, LIVE_HOP_S, EventFinder, OnScores
-from zsaudio.windows import Window, Windower
+from zsaudio.scoring import ClipTags, Pool, Tag, pool_clip, pool_frames, rank
+from zsaudio.stream import FILE_HOP_S, LIVE_HOP_S, Clip, EventFinder, OnScores, Part
+from zsaudio.windows import Windower, cut_blocks
 
 log = logging.getLogger("zsaudio")
 
@@ -31,8 +41,11 @@ class Recognizer:
         What to listen for: a list of names, a text such as ``"dog barking, rain"`` or ``"@home"``, or a
         ``LabelSet``.
     model
-        A name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, a local folder, or a
-        loaded model.
+        What listens for sounds: a name from ``available_models()``, the Hugging Face id of a CLAP checkpoint,
+        a local folder, or a loaded model. Not loaded where all labels are keywords.
+    keyword_model
+        What listens for keywords, labels that start with ``keyword:``: ``"nano-keyword"``, the Hugging Face
+        id or folder of a CTC checkpoint, or a loaded model. Not loaded where no label is a keyword.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
@@ -40,7 +53,8 @@ class Recognizer:
     exclusive
         Ask which one of the labels it is (softmax, sums to one) instead of whether each is there.
     pool
-        ``"max"``: a clip's score is that of its best window; ``"mean"``: the mean over its windows.
+        ``"max"``: a clip's score is that of its best window; ``"mean"``: the mean over its windows. Of a
+        keyword, the best place always counts.
     batch_size
         Windows that go through the model together, across files.
 
@@ -62,6 +76,7 @@ class Recognizer:
         labels: LabelSet | str | Iterable[str | Label],
         model: str | Model = "nano",
         *,
+        keyword_model: str | SpeechModel = "nano-keyword",
         device: str = "auto",
         dtype: str = "auto",
         exclusive: bool = False,
@@ -75,15 +90,39 @@ class Recognizer:
         self.labels = LabelSet.of(labels)
         self.exclusive, self.pool, self.batch_size = exclusive, pool, batch_size
         started = time.perf_counter()
-        self.model = load_model(model, device, dtype) if isinstance(model, str) else model
-        self._bank = self.model.embed_labels(self.labels)
-        self._background = np.array([label.background for label in self.labels])
+        self._sounds = [label for label in self.labels if not label.is_keyword]
+        self._keywords = [label for label in self.labels if label.is_keyword]
+        if not any(not label.background for label in self._sounds):
+            self._sounds = []  # nothing is left for background to compete with
+        self._background = np.array([label.background for label in self._sounds], bool)
+        self._columns = [self.labels.names.index(label.name) for label in (*self._sounds, *self._keywords)]
+        self.model: Model | None = None
+        self.keyword_model: SpeechModel | None = None
+        if self._sounds:
+            self.model = load_model(model, device, dtype) if isinstance(model, str) else model
+            if isinstance(self.model, Speech):
+                raise OptionError(
+                    f"{self.model.name} listens for keywords, not for '{self._sounds[0].name}': choose "
+                    f"another model for sounds, or write 'keyword: {self._sounds[0].name}'"
+                )
+            self._bank = self.model.embed_labels(LabelSet(self._sounds, self.labels.templates))
+        if self._keywords:
+            loaded = (
+                load_keyword_model(keyword_model, device) if isinstance(keyword_model, str) else keyword_model
+            )
+            self.keyword_model = loaded
+            self._keyword_bank = loaded.embed_labels(LabelSet(self._keywords))
         log.info(
             "model %s and %d labels ready in %.1f s",
-            self.model.name,
+            self.model_name,
             len(self.labels),
             time.perf_counter() - started,
         )
+
+    @property
+    def model_name(self) -> str:
+        """The names of the models that listen."""
+        return " + ".join(model.name for model in (self.model, self.keyword_model) if model is not None)
 
     def tag(
         self,
@@ -182,8 +221,11 @@ class Recognizer:
         why. ``on_scores`` is called with each frame of a recording before that recording is yielded. Memory
         does not grow with the number of recordings nor with their lengths.
         """
-        finder = self._finder(options, FILE_HOP_S, on_scores)
-        return finder.clips(sources, sample_rate, channel, self.batch_size)
+        listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
+        # a long stretch is as good as a batch, and takes less memory
+        batch_size = 1 if self.model is None or self.model.context_s else self.batch_size
+        finder = EventFinder(listeners, self.labels, on_scores)
+        return finder.clips(sources, sample_rate, channel, batch_size)
 
     def stream(
         self,
@@ -211,25 +253,33 @@ class Recognizer:
         sample_rate = sample_rate or getattr(blocks, "sample_rate", None)
         if sample_rate is None:
             raise OptionError("a stream of arrays needs its sample_rate")
-        return self._finder(options, LIVE_HOP_S, on_scores).stream(blocks, sample_rate)
+        listeners = self._listeners(options or DetectionOptions(), LIVE_HOP_S, KEYWORD_HOP_S)
+        return EventFinder(listeners, self.labels, on_scores).stream(blocks, sample_rate)
 
-    def _finder(
-        self, options: DetectionOptions | None, usual_hop_s: float, on_scores: OnScores | None
-    ) -> EventFinder:
-        return EventFinder(
-            self.model, self._bank, self.labels, options or DetectionOptions(), usual_hop_s, on_scores
-        )
+    def _listeners(
+        self, options: DetectionOptions, usual_hop_s: float, keyword_hop_s: float
+    ) -> list[Listener]:
+        listeners: list[Listener] = []
+        if self.model is not None:
+            listeners.append(SoundListener(self.model, self._bank, self._sounds, options, usual_hop_s))
+        if self.keyword_model is not None:
+            listeners.append(
+                KeywordListener(
+                    self.keyword_model, self._keyword_bank, self._keywords, options, keyword_hop_s
+                )
+            )
+        return listeners
 
     def _tag_batch(
         self, sources: Iterable[Source], sample_rate: int | None, top_k: int | None, min_score: float | None
     ) -> Iterator[ClipTags]:
         unfinished: deque[_Clip] = deque()
-        batch: list[tuple[_Clip, Window]] = []
-        clips = (_Clip(source, sample_rate) for source in sources)
-        for clip, windows in read_ahead(self._windows, clips, ahead=self.batch_size + 2):
+        batch: list[tuple[_Clip, Part]] = []
+        clips = (self._clip(source, sample_rate) for source in sources)
+        for clip, parts in read_ahead(self._parts, clips, ahead=self.batch_size + 2):
             unfinished.append(clip)
-            for window in clip.guard(windows):
-                batch.append((clip, window))
+            for part in clip.guard(parts):
+                batch.append((clip, part))
                 if len(batch) == self.batch_size:
                     self._run(batch)
                     batch = []
@@ -240,59 +290,76 @@ class Recognizer:
         for clip in unfinished:
             yield self._finish(clip, top_k, min_score)
 
-    def _windows(self, clip: "_Clip") -> Iterator[Window]:
-        """Decode, resample and cut one clip; runs in a thread."""
-        rate = self.model.sample_rate
-        window = round(self.model.window_s * rate)
-        frame = round(self.model.frame_s * rate)
-        windower = Windower(window, hop=window - window % frame, grid=frame)
-        reader = AudioReader(clip.source, clip.sample_rate)
-        for block in reader.blocks(rate):
-            yield from windower.push(block)
-        clip.duration_s = reader.seconds_read
-        yield from windower.flush()
+    def _clip(self, source: Source, sample_rate: int | None) -> "_Clip":
+        clip = _Clip(source, sample_rate)
+        if self.keyword_model is not None:
+            clip.spotter = KeywordSpotter(self._keyword_bank.data, self.keyword_model.calibration)
+            clip.keyword_logits = np.full(len(self._keywords), -np.inf)
+        return clip
 
-    def _run(self, batch: list[tuple["_Clip", Window]]) -> None:
-        """Put the windows of a batch through the model; hand the results to their clips."""
-        if not batch:
-            return
-        logits = self.model.logits([window.samples for _, window in batch], self._bank)
-        for (clip, window), frames in zip(batch, logits, strict=True):
-            clip.logits.append(pool_frames(frames))
-            clip.durations_s.append((window.keep_to - window.keep_from) / self.model.sample_rate)
+    def _parts(self, clip: "_Clip") -> Iterator[Part]:
+        """Decode, resample and cut one clip; runs in a thread. Part 0 is for sounds, 1 for keywords."""
+        windowers = []
+        if self.model is not None:
+            rate = self.model.sample_rate
+            window, frame = round(self.model.window_s * rate), round(self.model.frame_s * rate)
+            windowers.append((rate, Windower(window, hop=window - window % frame, grid=frame)))
+        if self.keyword_model is not None:
+            plan = plan_keyword_windows(self.keyword_model, FILE_HOP_S)
+            windower = Windower(plan.window, plan.hop, plan.grid, plan.after)
+            windowers.append((self.keyword_model.sample_rate, windower))
+        reader = AudioReader(clip.source, clip.sample_rate)
+        rate = max(rate for rate, _ in windowers)
+        for parts in cut_blocks(reader.blocks(rate), rate, windowers):
+            for number, each in parts:
+                yield number if self.model is not None else 1, each
+        clip.duration_s = reader.seconds_read
+
+    def _run(self, batch: list[tuple["_Clip", Part]]) -> None:
+        """Put the windows of a batch through the models; hand the results to their clips."""
+        sounds = [(clip, window) for clip, (number, window) in batch if number == 0]
+        if self.model is not None and sounds:
+            logits = self.model.logits([window.samples for _, window in sounds], self._bank)
+            for (clip, window), frames in zip(sounds, logits, strict=True):
+                clip.logits.append(pool_frames(frames))
+                clip.durations_s.append((window.keep_to - window.keep_from) / self.model.sample_rate)
+        for clip, (number, window) in batch:
+            clip.n_heard += 1
+            if self.keyword_model is not None and number == 1:
+                (log_probs,) = self.keyword_model.log_probs([window.samples])
+                frame = round(self.keyword_model.frame_s * self.keyword_model.sample_rate)
+                kept = [number for number, _, _ in frames_kept(window, len(log_probs), frame)]
+                spotted = clip.spotter.push(log_probs[kept])
+                clip.keyword_logits = np.maximum(clip.keyword_logits, spotted.logits.max(axis=0))
 
     def _finish(self, clip: "_Clip", top_k: int | None, min_score: float | None) -> ClipTags:
         name = source_name(clip.source)
         if clip.error is not None:
             return ClipTags(name, clip.duration_s, error=clip.error)
-        scores = pool_windows(
-            np.stack(clip.logits), np.array(clip.durations_s), self._background, self.pool, self.exclusive
+        heard = np.stack(clip.logits) if clip.logits else np.zeros((1, 0), np.float32)
+        scores = np.zeros(len(self.labels), np.float32)
+        scores[self._columns] = pool_clip(
+            heard,
+            np.array(clip.durations_s or [1.0]),
+            self._background,
+            self.pool,
+            self.exclusive,
+            clip.keyword_logits,
         )
         return ClipTags(name, clip.duration_s, rank(scores, self.labels, top_k, min_score))
 
 
 @dataclass
-class _Clip:
-    """A clip on its way through the pipeline."""
+class _Clip(Clip):
+    """A clip on its way to its tags."""
 
-    source: Source
-    sample_rate: int | None
-    duration_s: float = 0.0
-    n_read: int = 0
+    n_heard: int = 0
     all_read: bool = False
-    logits: list[np.ndarray] = field(default_factory=list)  # a window each, (n_labels,)
+    logits: list[np.ndarray] = field(default_factory=list)  # a window each, (n_sounds,)
     durations_s: list[float] = field(default_factory=list)
-    error: Exception | None = None
+    spotter: KeywordSpotter = field(init=False)
+    keyword_logits: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the best so far, (n_keywords,)
 
     @property
     def is_done(self) -> bool:
-        return self.all_read and len(self.logits) == self.n_read
-
-    def guard(self, windows: Iterator[Window]) -> Iterator[Window]:
-        """Yield the windows; keep the error that ends them to the clip itself."""
-        try:
-            for window in windows:
-                self.n_read += 1
-                yield window
-        except Exception as error:
-            self.error = error
+        return self.all_read and self.n_heard == self.n_read

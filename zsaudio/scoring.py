@@ -85,6 +85,28 @@ def pool_windows(
     return np.average(to_scores(logits, background, exclusive), axis=0, weights=durations_s)
 
 
+def pool_clip(
+    logits: np.ndarray,
+    durations_s: np.ndarray,
+    background: np.ndarray,
+    pool: Pool,
+    exclusive: bool,
+    keyword_logits: np.ndarray,
+) -> np.ndarray:
+    """Turn a clip's logits into its scores, of the sounds first and then of the keywords.
+
+    Takes what ``pool_windows`` takes, and the log-odds ``(n_keywords,)`` of keywords where they fit best in
+    the whole clip. Keywords compete with other labels only for exclusive scores, and never with background.
+    """
+    n_keywords = len(keyword_logits)
+    if exclusive:
+        everywhere = np.broadcast_to(keyword_logits, (len(logits), n_keywords))
+        background = np.append(background, np.zeros(n_keywords, bool))
+        return pool_windows(np.hstack([logits, everywhere]), durations_s, background, pool, exclusive)
+    sounds = pool_windows(logits, durations_s, background, pool, exclusive)
+    return np.append(sounds, to_scores(keyword_logits, np.zeros(n_keywords, bool)))
+
+
 def rank(scores: np.ndarray, labels: LabelSet, top_k: int | None, min_score: float | None) -> tuple[Tag, ...]:
     """Return the tags of a clip, best first.
 

@@ -5,9 +5,12 @@ for* a part of the stream: neighbouring windows that overlap share their overlap
 sample is spoken for once, by the window in which it has most context on either side.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from zsaudio.resample import StreamResampler
 
 _SHORTEST_TAIL = 0.1  # of a window; a shorter rest would be mostly padding
 
@@ -113,3 +116,37 @@ class Windower:
             self._buffer[: self._filled - surplus] = self._buffer[surplus : self._filled]
             self._filled -= surplus
             self._start += surplus
+
+
+def cut_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, windowers: Sequence[tuple[int, Windower]]
+) -> Iterator[list[tuple[int, Window]]]:
+    """Cut one stream in several ways at once; yield what blocks complete, as soon as they do.
+
+    Parameters
+    ----------
+    blocks, sample_rate
+        The stream, float32 mono, and its rate in Hz.
+    windowers
+        Each with the rate at which it is to get the stream.
+
+    Yields
+    ------
+    Windows, each with the number of its windower.
+    """
+    resamplers = {rate: StreamResampler(sample_rate, rate) for rate, _ in windowers}
+
+    def push(piece: np.ndarray, last: bool = False) -> list[tuple[int, Window]]:
+        at_rate = {rate: resampler.push(piece, last=last) for rate, resampler in resamplers.items()}
+        return [
+            (number, window)
+            for number, (rate, windower) in enumerate(windowers)
+            for window in windower.push(at_rate[rate])
+        ]
+
+    for block in blocks:
+        # in pieces, so that a whole recording given as one block does not become windows all at once
+        for start in range(0, len(block), sample_rate):
+            yield push(block[start : start + sample_rate])
+    yield push(np.zeros(0, np.float32), last=True)
+    yield [(number, window) for number, (_, windower) in enumerate(windowers) for window in windower.flush()]

@@ -64,7 +64,7 @@ def adapt(
 
     Example: zsaudio adapt nano examples-of-my-machine/ -o my-model
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     check_output(output)
     import numpy as np
 

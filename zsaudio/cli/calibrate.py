@@ -38,6 +38,7 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Write the label file here.", show_default="stdout"),
     ] = None,
+    keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     recursive: common.Recursive = True,
@@ -51,7 +52,7 @@ def calibrate(
 
     Example: zsaudio calibrate nano night-without-events/ --labels "glass breaking, siren" -o labels.yaml
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
@@ -62,13 +63,12 @@ def calibrate(
         raise typer.Exit(1)
     from zsaudio.calibration import calibrate as run
     from zsaudio.calibration import to_yaml
-    from zsaudio.models.registry import load_model
     from zsaudio.recognizer import Recognizer
 
     def progress(clips: Iterable["ClipEvents"]) -> Iterable["ClipEvents"]:
         return common.show_progress(clips, len(paths), "listening", quiet)
 
-    recognizer = Recognizer(label_set, load_model(model, device, dtype))
+    recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
     result = run(recognizer, map(common.open_source, paths), false_alarms, progress=progress)
     for clip, error in result.failed:
         common.message(error if clip in error else f"{clip}: {error}")

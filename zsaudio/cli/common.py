@@ -43,7 +43,8 @@ Labels = Annotated[
         "--labels",
         "-l",
         metavar="NAMES",
-        help="What to listen for, separated by commas, or a built-in set such as @home. Can be repeated.",
+        help="What to listen for, separated by commas: sounds, spoken words ('keyword: hey computer'), or a "
+        "built-in set such as @home. Can be repeated.",
     ),
 ]
 LabelsFile = Annotated[
@@ -69,6 +70,14 @@ ModelName = Annotated[
         "-m",
         metavar="MODEL",
         help="nano, clap, clap-small, a Hugging Face id, or a folder. See 'zsaudio models'.",
+    ),
+]
+KeywordModel = Annotated[
+    str,
+    typer.Option(
+        "--keyword-model",
+        metavar="MODEL",
+        help="What listens for 'keyword: ...' labels: nano-keyword, or the id or folder of a CTC checkpoint.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
@@ -119,13 +128,19 @@ def message(text: str) -> None:
     print(f"zsaudio: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def set_verbosity(verbose: bool) -> None:
-    """Show the package's own log on stderr where ``--verbose`` asks for it."""
-    if verbose:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("zsaudio: %(message)s"))
-        logging.getLogger("zsaudio").addHandler(handler)
-        logging.getLogger("zsaudio").setLevel(logging.INFO)
+def set_verbosity(verbose: bool, quiet: bool = False) -> None:
+    """Show the package's own log on stderr: warnings unless ``--quiet``, more with ``--verbose``."""
+    log = logging.getLogger("zsaudio")
+    if not any(isinstance(handler, _LogLines) for handler in log.handlers):
+        log.addHandler(_LogLines())
+    log.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
+
+
+class _LogLines(logging.Handler):
+    """Log records as messages; stderr is looked up each time, since tests and progress bars replace it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message(record.getMessage())
 
 
 def read_labels(texts: list[str] | None, path: Path | None, templates: list[str] | None) -> "LabelSet":

@@ -51,6 +51,7 @@ def detect(
     labels_file: common.LabelsFile = None,
     template: common.Templates = None,
     model: common.ModelName = "nano",
+    keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     threshold: common.Threshold = None,
@@ -114,7 +115,7 @@ def detect(
 
     Example: zsaudio detect night.flac --labels "dog barking, siren" --format csv -o events.csv
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
@@ -147,11 +148,13 @@ def detect(
         raise typer.Exit(1)
     folders = [text for text in inputs if Path(text).is_dir()]
     draw = _Plotter(plot, mirrored(paths, folders, ".png"), label_set, options, channel) if plot else None
-    recognizer = Recognizer(label_set, model, device=device, dtype=dtype, batch_size=batch_size)
+    recognizer = Recognizer(
+        label_set, model, keyword_model=keyword_model, device=device, dtype=dtype, batch_size=batch_size
+    )
     settings = {
         "labels": [asdict(label) for label in label_set],
         "templates": label_set.templates,
-        "model": [model, dtype],
+        "model": [model, dtype, keyword_model],
         "options": asdict(options),
         "channel": channel,
         "start_time": start_time,

@@ -89,7 +89,7 @@ def evaluate(
 
     Example: zsaudio evaluate ESC-50-master --split 5 --templates "{}" --templates "the sound of {}" -o report
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     from zsaudio.datasets import read_dataset
     from zsaudio.evaluation import evaluate as run
     from zsaudio.event_evaluation import require_eval

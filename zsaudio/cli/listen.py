@@ -27,6 +27,7 @@ def listen(
     labels_file: common.LabelsFile = None,
     template: common.Templates = None,
     model: common.ModelName = "nano",
+    keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     input: Annotated[
@@ -106,7 +107,7 @@ def listen(
 
     Example: zsaudio listen --labels "dog barking, siren" --exec "notify-send {label}"
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     if list_inputs:
         _print_inputs()
         return
@@ -136,7 +137,7 @@ def listen(
             "lookahead_s": lookahead,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        recognizer = Recognizer(label_set, model, device=device, dtype=dtype)
+        recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
         options = replace(_live_options(recognizer.model), **given)  # type: ignore[arg-type]
         open_things.enter_context(one_thread(recognizer.model))
         warm_up(recognizer, source.sample_rate, options)
@@ -172,10 +173,10 @@ def _open_source(
     return microphone(int(input) if input and input.isdecimal() else input, rate, channel)
 
 
-def _live_options(model: "Model") -> "DetectionOptions":
+def _live_options(model: "Model | None") -> "DetectionOptions":
     from zsaudio.events import LIVE, DetectionOptions
 
-    if model.context_s:
+    if model is None or model.context_s:
         return LIVE
     window_s = min(_UNBOUNDED_WINDOW_S, model.window_s)
     return DetectionOptions(window_s=window_s, hop_s=_UNBOUNDED_HOP_S, smooth_s=0.0)
@@ -199,7 +200,7 @@ def _view(
 
     reported = [label for label in recognizer.labels if not label.background]
     thresholds, _ = options.thresholds(reported)
-    return Screen(source, [label.name for label in reported], thresholds, ongoing, recognizer.model.name)
+    return Screen(source, [label.name for label in reported], thresholds, ongoing, recognizer.model_name)
 
 
 def _print_inputs() -> None:

@@ -81,20 +81,20 @@ class Session:
 
     def _event(self, event: "Event") -> None:
         self.n_events += 1
-        self._ongoing.pop(event.label, None)
+        begun = self._ongoing.pop(event.label, None)
         self._view.event(event, self._keeper.keep(event) if self._keeper else None)
-        if self._runner and not self._early:
+        if self._runner and (not self._early or begun is None):  # a keyword is known when it is over
             self._runner.run(event.label, event.score, event.onset)
 
 
 @contextmanager
-def one_thread(model: "Model") -> Iterator[None]:
+def one_thread(model: "Model | None") -> Iterator[None]:
     """Keep the short windows of live sound in one thread.
 
     Several would save little, and wait for each other at every step wherever other programs are running too.
     """
     torch = sys.modules.get("torch")
-    if torch is None or not model.context_s:
+    if torch is None or (model is not None and not model.context_s):
         yield
         return
     usual = torch.get_num_threads()

@@ -36,6 +36,7 @@ def tag(
     labels_file: common.LabelsFile = None,
     template: common.Templates = None,
     model: common.ModelName = "nano",
+    keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=0, help="Tags per recording; 0: all.")] = 5,
@@ -66,7 +67,7 @@ def tag(
 
     Example: zsaudio tag recordings/ --labels "dog barking, rain, siren"
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
@@ -83,6 +84,7 @@ def tag(
     recognizer = Recognizer(
         label_set,
         model,
+        keyword_model=keyword_model,
         device=device,
         dtype=dtype,
         exclusive=exclusive,

@@ -95,7 +95,7 @@ def train(
 
     Example: zsaudio train recordings/ --holdout-classes 3 -o my-model
     """
-    common.set_verbosity(verbose)
+    common.set_verbosity(verbose, quiet)
     check_output(output)
     from zsaudio import learning
     from zsaudio.class_tables import AttributeTable, Taxonomy, read_descriptions

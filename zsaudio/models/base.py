@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zsaudio.alignment import Calibration
 from zsaudio.labels import LabelSet
 
 
@@ -63,4 +64,28 @@ class Encoder(Model, Protocol):
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
         """Return the embeddings ``(n_prompts, dim)``, unit norm."""
+        ...
+
+
+class SpeechModel(Protocol):
+    """A model that writes down what is spoken, symbol by symbol; keywords are aligned with it.
+
+    It sees ``before_s`` of audio before a frame and ``after_s`` after it, no more (0 and 0: the whole
+    window).
+    """
+
+    name: str
+    sample_rate: int  # Hz
+    window_s: float  # the longest window it takes
+    before_s: float
+    after_s: float
+    frame_s: float  # distance between frames
+    calibration: Calibration  # from alignments to log-odds
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Return the keywords' symbols: ``data`` is a ``zsaudio.alignment.Keywords``."""
+        ...
+
+    def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the log-probabilities ``(n_frames, n_symbols)``; symbol 0 is *blank*."""
         ...

@@ -1,4 +1,4 @@
-"""Find a CLAP checkpoint and load parts of it with transformers, with errors a user can act on.
+"""Find a checkpoint and load parts of it with transformers, with errors a user can act on.
 
 A checkpoint is a folder: the user's own, or the snapshot of a Hugging Face repository. One that is already
 on this machine is used as it is, without asking the network. Nothing is printed while loading, and
@@ -9,7 +9,8 @@ import contextlib
 import hashlib
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,30 @@ from zsaudio.errors import ModelError
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # of a model in both formats, the first is taken
 
 
-def find_checkpoint(source: str) -> Path:
+@dataclass(frozen=True)
+class Kind:
+    """A kind of checkpoint: its name, the model types of its ``config.json``, and what to use without it."""
+
+    name: str
+    model_types: Collection[str]
+    instead: str
+
+
+CLAP = Kind("CLAP", ("clap",), "--model nano, the bundled one")
+
+
+def find_checkpoint(source: str, kind: Kind = CLAP) -> Path:
     """Return the folder of a checkpoint, downloading it if it is not on this machine.
 
     Raises
     ------
     ModelError
-        If there is no such model, or the folder does not hold a complete CLAP checkpoint.
+        If there is no such model, or the folder does not hold a complete checkpoint of this kind.
     """
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        folder = _from_hub(source)
-    _check(folder)
+        folder = _from_hub(source, kind)
+    _check(folder, kind)
     return folder
 
 
@@ -86,7 +99,7 @@ def importing_transformers() -> Iterator[None]:
         ) from error
 
 
-def _from_hub(source: str) -> Path:
+def _from_hub(source: str, kind: Kind) -> Path:
     """Return the snapshot of a Hugging Face repository, downloaded if need be."""
     from huggingface_hub import snapshot_download
 
@@ -94,7 +107,7 @@ def _from_hub(source: str) -> Path:
         # A part of it may be here, fetched by another program.
         with contextlib.suppress(FileNotFoundError, ModelError):
             folder = Path(snapshot_download(source, local_files_only=True))
-            _check(folder)
+            _check(folder, kind)
             return folder
         for weights in _WEIGHTS:
             folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", weights]))
@@ -104,7 +117,7 @@ def _from_hub(source: str) -> Path:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model {source!r} is neither a folder nor in the Hugging Face cache, and cannot be downloaded "
-            f"({_first_line(error)}): check the name and the connection, or use --model nano, the bundled one"
+            f"({_first_line(error)}): check the name and the connection, or use {kind.instead}"
         ) from error
 
 
@@ -112,22 +125,25 @@ def _weights(folder: Path) -> list[Path]:
     return [path for pattern in _WEIGHTS for path in folder.glob(pattern)]
 
 
-def _check(folder: Path) -> None:
-    """Raise if a folder does not hold all files of a CLAP checkpoint."""
+def _check(folder: Path, kind: Kind) -> None:
+    """Raise if a folder does not hold all files of a checkpoint."""
+    name = kind.name
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{folder}: not a CLAP checkpoint, it has no config.json") from None
+        raise ModelError(f"{folder}: not a {name} checkpoint, it has no config.json") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its config.json cannot be read ({_first_line(error)})") from error
     model_type = config.get("model_type") if isinstance(config, dict) else None
-    if model_type != "clap":
-        raise ModelError(f"{folder}: not a CLAP checkpoint, its config.json is of model type {model_type!r}")
+    if model_type not in kind.model_types:
+        raise ModelError(
+            f"{folder}: not a {name} checkpoint, its config.json is of model type {model_type!r}"
+        )
     if not _weights(folder):
-        raise ModelError(f"{folder}: not a complete CLAP checkpoint, it has no {' or '.join(_WEIGHTS)}")
-    for names in (("preprocessor_config.json", "processor_config.json"), ("tokenizer.json", "vocab.json")):
-        if not any((folder / name).is_file() for name in names):
-            raise ModelError(f"{folder}: not a complete CLAP checkpoint, it has no {' or '.join(names)}")
+        raise ModelError(f"{folder}: not a complete {name} checkpoint, it has no {' or '.join(_WEIGHTS)}")
+    for files in (("preprocessor_config.json", "processor_config.json"), ("tokenizer.json", "vocab.json")):
+        if not any((folder / file).is_file() for file in files):
+            raise ModelError(f"{folder}: not a complete {name} checkpoint, it has no {' or '.join(files)}")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
 SMOOTH = 2  # frames on either side that the semantic head averages
 MIN_FRAMES = 4  # a shorter array is padded with zeros
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ class Nano:
         folder = folder or WEIGHTS
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
-        self.config = config = config_from_dict(settings)
+        self.config = config = config_from_dict(settings, NanoConfig)
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
         weights["text.words.weight"] *= weights.pop("words.scale")
         self.device = resolve_device(device)
@@ -325,7 +326,6 @@ class Nano:
         return result
 
 
-def config_from_dict(settings: dict[str, Any]) -> NanoConfig:
+def config_from_dict(settings: dict[str, Any], kind: type[Config]) -> Config:
     """Read a config as JSON gives it (lists become tuples)."""
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    return NanoConfig(**values)
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})

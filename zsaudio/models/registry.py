@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsaudio.errors import ModelError
-from zsaudio.models.base import Model
+from zsaudio.models.base import Model, SpeechModel
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ MODELS = {
     info.name: info
     for info in (
         ModelInfo("nano", None, "21 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
+        ModelInfo(
+            "nano-keyword", None, "7 MB", "Apache-2.0", "spoken keywords, any English words; small, fast"
+        ),
         ModelInfo(
             "clap",
             "laion/larger_clap_general",
@@ -76,6 +79,10 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     # Imported here: torch takes a second to import, and listing models does not need it.
     if source is not None and Path(source).is_dir():
         return _load_folder(Path(source), device, dtype)
+    if model == "nano-keyword":
+        from zsaudio.models.nano_keyword import NanoKeyword
+
+        return NanoKeyword(device=device)
     if source is None:
         from zsaudio.models.nano import Nano
 
@@ -83,6 +90,36 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     from zsaudio.models.clap import Clap
 
     return Clap(source, device=device, dtype=dtype)
+
+
+def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
+    """Load a model of speech, for keywords.
+
+    Parameters
+    ----------
+    model
+        ``"nano-keyword"``, or the Hugging Face id or folder of a CTC checkpoint that transformers can load
+        (wav2vec2, HuBERT, WavLM; characters or phonemes).
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
+    """
+    if model == "nano-keyword":
+        from zsaudio.models.nano_keyword import NanoKeyword
+
+        return NanoKeyword(device=device)
+    if not (model and Path(model).is_dir()) and not _is_hub_id(model):
+        raise ModelError(
+            f"unknown keyword model '{model}'; known are nano-keyword, the Hugging Face id of a CTC "
+            "checkpoint (owner/name), or a local folder"
+        )
+    from zsaudio.models.ctc import CtcCheckpoint
+
+    return CtcCheckpoint(model, device)
 
 
 def _load_folder(folder: Path, device: str, dtype: str) -> Model:
