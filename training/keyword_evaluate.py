@@ -1,0 +1,318 @@
+"""nano-keyword: calibration, and the figures of its model card.
+
+    python -m training.keyword_evaluate calibrate --data DATA --work WORK    # prints the constants
+    python -m training.keyword_evaluate naming --data DATA --work WORK       # held-out phrases among 51
+    python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
+    python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
+    python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
+    python -m training.keyword_evaluate speed --data DATA --work WORK
+
+All but ``calibrate`` use the weights in the package; with ``--checkpoint`` those of a training run.
+Calibration and choices look at the phrases ``CHOOSING`` of ``keyword_data``, which are not trained on;
+figures at ``HELD_OUT``.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
+from zsaudio.alignment import Aligner, Calibration, KeywordSpotter
+from zsaudio.events import DetectionOptions
+from zsaudio.labels import LabelSet
+from zsaudio.models.keyword_network import KeywordNetwork
+from zsaudio.models.nano_keyword import NanoKeyword
+from zsaudio.recognizer import Recognizer
+
+# Thirty more phrases that a clip could be named, of one to four words.
+OTHERS = (
+    "hey siri, okay google, hello robot, bumblebee, grasshopper, picovoice, terminator, blueberry, "
+    "porcupine, americano, grapefruit, hey barista, lights on, play music, turn it off, good morning, "
+    "what time is it, volume up, next song, call mother, open the window, start the engine, red alert, "
+    "coffee please, take a picture, elephant, umbrella, kitchen, guitar, emergency"
+).split(", ")
+QUIET = (
+    "hey computer, jarvis, alexa, view glass, good morning, emergency, turn it off, help me, "
+    "open the window, elephant"
+).split(", ")
+
+
+def said(phrase: str) -> str:
+    """Return a phrase with the pronunciation by hand of what no dictionary has."""
+    if not any(word in BY_HAND for word in phrase.split()):
+        return phrase
+    from training.keyword_data import pronounce
+
+    return f"{phrase} /{' '.join(pronounce(phrase))}/"
+
+
+def load(options: argparse.Namespace) -> NanoKeyword:
+    """Return the model: that of the package, or with the weights of a training run."""
+    model = NanoKeyword(options.folder)
+    if options.checkpoint:
+        model.network = KeywordNetwork(model.config)
+        model.network.load_state_dict(torch.load(options.checkpoint)["network"])
+        model.network.eval().requires_grad_(False)
+        model.network.fuse()
+    if options.calibration:
+        model.calibration = Calibration(**json.loads(options.calibration))
+    return model
+
+
+def features(
+    model: NanoKeyword, waves: list[np.ndarray], phrases: list[str], how: Calibration
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each clip and phrase the alignment that scores best.
+
+    Returns
+    -------
+    ``(clips, phrases, 3)``: ratio, number of symbols, and the phrase's level; and its log-odds ``(clips,
+    phrases)``.
+    """
+    model.calibration = how
+    bank = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).data
+    found, logits = [], []
+    for wave in waves:
+        (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
+        aligned = Aligner(bank.ways, how.dwell).push(log_probs)
+        scores = how.log_odds(how.fit(aligned), bank.level)
+        best = scores.argmax(axis=0), np.arange(len(phrases))
+        found.append(np.stack([aligned.ratio[best], aligned.symbols[best], bank.level], axis=1))
+        logits.append(scores[best])
+    return np.stack(found), np.stack(logits)
+
+
+def clips(options: argparse.Namespace, phrases: tuple[str, ...]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the recordings of some phrases, at most ``--most`` of each, and what each says."""
+    recordings = Recordings(options.data, options.work)
+    chosen = []
+    for phrase in phrases:
+        chosen += [item for item in recordings.items if item.phrase == phrase][: options.most]
+    return [recordings.wave(item) for item in chosen], [item.phrase for item in chosen]
+
+
+def all_phrases(options: argparse.Namespace) -> list[str]:
+    """Return the 21 recorded phrases."""
+    return sorted({item.phrase for item in Recordings(options.data, options.work).items})
+
+
+def naming(options: argparse.Namespace) -> None:
+    """Name recordings among the 21 recorded phrases and thirty others."""
+    model, phrases = load(options), all_phrases(options) + list(OTHERS)
+    tested = CHOOSING if options.choosing else HELD_OUT
+    waves, truth = clips(options, tested)
+    _, logits = features(model, waves, phrases, model.calibration)
+    named = [phrases[i] for i in logits.argmax(axis=1)]
+    right = np.array([a == b for a, b in zip(named, truth, strict=True)])
+    print(f"{right.mean():.1%} of {len(right)} recordings named right among {len(phrases)} phrases")
+    for phrase in tested:
+        own = np.array([t == phrase for t in truth])
+        wrong = [n for n, t, r in zip(named, truth, right, strict=True) if t == phrase and not r]
+        common = ", ".join(f"{name} {n}" for name, n in Counter(wrong).most_common(5))
+        at = logits[own, phrases.index(phrase)]
+        print(
+            f"  {phrase:<15} {right[own].mean():.1%} of {own.sum()}; "
+            f"score above 0.5: {(at > 0).mean():.1%}; {common}"
+        )
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """Fit the constants on the phrases that settings are chosen on, against all other phrases."""
+    model, phrases = load(options), all_phrases(options) + list(OTHERS)
+    phrases = [phrase for phrase in phrases if phrase not in HELD_OUT]
+    waves, truth = clips(options, CHOOSING)
+    true = np.array([[phrase == t for phrase in phrases] for t in truth])
+    weight = np.array([1 / truth.count(t) for t in truth])[:, None]  # each phrase as much as the others
+    how = model.calibration
+
+    def loss(x: np.ndarray, inputs: np.ndarray) -> float:
+        logits = inputs @ x
+        each = np.logaddexp(0, np.where(true, -logits, logits))
+        return float((each * weight).sum() + 1e-4 * np.square(x[1:]).sum())
+
+    for _ in range(4):
+        found, logits = features(model, waves, phrases, how)
+        named = [phrases[i] == t for i, t in zip(logits.argmax(axis=1), truth, strict=True)]
+        print(f"{np.average(named, weights=weight[:, 0]):.1%} named right with {how}", flush=True)
+        inputs = np.concatenate([np.ones_like(found[..., :1]), found], axis=-1)
+        start = np.array([how.bias, how.ratio, how.symbols, -how.level])
+        x = minimize(loss, start, (inputs,), method="Powell").x
+        # the level moves with the scale of the fit, so only a part of the way at a time
+        bias, ratio, symbols, level = (round(float(v), 3) for v in (start + x) / 2)
+        how = replace(how, bias=bias, ratio=ratio, symbols=symbols, level=-level)
+    print(json.dumps(asdict(how)))
+    print("the bias is then moved so that a score of 0.5 gives about one false alarm an hour in speech:")
+    print("python -m benchmarks.keyword_stream --choosing --data DATA --work WORK --calibration ...")
+
+
+def lengths(options: argparse.Namespace) -> None:
+    """Name synthetic held-out words by their number of phonemes."""
+    from training.keyword_text import Utterance, bare, dictionary
+    from training.keyword_voices import espeak, kokoro
+
+    model = load(options)
+    lines = (options.data / "keywords" / "heldout_words.txt").read_text(encoding="utf-8").splitlines()
+    words = [line for line in lines if line and not line.startswith("#") and line not in HELD_OUT]
+    rng = np.random.default_rng(0)
+    speakers = [espeak(rng)] + ([kokoro(options.kokoro, rng)] if options.kokoro else [])
+    waves, truth = [], []
+    import soxr
+
+    for word in words:
+        phones = tuple(dictionary()[part][0] for part in word.split())
+        for turn in range(20):
+            wave, rate, _ = speakers[turn % len(speakers)](Utterance(tuple(word.split()), phones))
+            wave = soxr.resample(wave, rate, RATE)
+            waves.append(
+                wave * (0.3 / np.abs(wave).max()) + rng.normal(0, 0.003, len(wave)).astype(np.float32)
+            )
+            truth.append(word)
+    _, logits = features(model, waves, words, model.calibration)
+    size = np.array([sum(len(bare(dictionary()[p][0])) for p in word.split()) for word in truth])
+    right = np.array([words[i] == t for i, t in zip(logits.argmax(axis=1), truth, strict=True)])
+    own = np.array([row[words.index(t)] for row, t in zip(logits, truth, strict=True)])
+    others = np.array([[t != word for word in words] for t in truth])
+    for low, high in ((1, 3), (4, 5), (6, 20)):
+        here = (size >= low) & (size <= high)
+        sizes = np.array([sum(len(bare(dictionary()[p][0])) for p in word.split()) for word in words])
+        false = (logits > 0) & others & ((sizes >= low) & (sizes <= high))[None]
+        print(
+            f"{low} to {high} phonemes: {len(set(np.array(truth)[here]))} words, {here.sum()} clips, "
+            f"{right[here].mean():.1%} named right among {len(words)}, "
+            f"{(own[here] > 0).mean():.1%} score above 0.5; "
+            f"{false.sum() / len(truth):.2f} other words of this length do, per clip"
+        )
+
+
+def quiet(options: argparse.Namespace) -> None:
+    """Listen for ten keywords in sounds that are not speech."""
+    model = load(options)
+    import soundfile
+    import soxr
+
+    sounds = [noises(options.data, options.work, (5,), free=False).reshape(-1).astype(np.float32) / 32768]
+    for path in sorted((options.data / "instruments" / "audio").iterdir()):
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        sounds.append(soxr.resample(wave.mean(axis=1), rate, RATE))
+    stream = np.concatenate(sounds)[: 3600 * RATE]
+    labels = [f"keyword: {phrase}" for phrase in QUIET]
+    events = Recognizer(labels, keyword_model=model).detect(stream, RATE, DetectionOptions())
+    print(
+        f"{len(events)} events of {len(labels)} keywords in {len(stream) / RATE / 3600:.2f} h "
+        f"without speech: {events}"
+    )
+
+
+def delay(options: argparse.Namespace) -> None:
+    """Stream synthetic keywords whose ends are known, in blocks of 20 ms; one thread, as in ``listen``."""
+    import soxr
+
+    from training.keyword_text import Utterance, dictionary
+    from training.keyword_voices import espeak, trim
+
+    torch.set_num_threads(1)
+    rng, every = np.random.default_rng(0), 5 * RATE
+    speak = espeak(rng)
+    stream = rng.normal(0, 0.002, 100 * every).astype(np.float32)
+    truth = []
+    for number, phrase in enumerate(QUIET * 10):
+        phones = tuple(dictionary()[word][0] for word in phrase.split())
+        wave, rate, _ = speak(Utterance(tuple(phrase.split()), phones))
+        wave = trim(soxr.resample(wave, rate, RATE))[: 3 * RATE]
+        start = number * every + RATE
+        stream[start : start + len(wave)] += wave * np.float32(0.3 / np.abs(wave).max())
+        margin = RATE // 20  # what trim leaves on either side
+        truth.append((f"keyword: {phrase}", (start + margin) / RATE, (start + len(wave) - margin) / RATE))
+    now = 0.0
+
+    def blocks() -> Iterator[np.ndarray]:
+        nonlocal now
+        for start in range(0, len(stream), RATE // 50):
+            now = (start + RATE // 50) / RATE
+            yield stream[start : start + RATE // 50]
+
+    labels = [f"keyword: {phrase}" for phrase in QUIET]
+    started, found = time.perf_counter(), []
+    for event in Recognizer(labels, keyword_model=load(options)).stream(blocks(), RATE):
+        found.append((event, now))
+    spent = time.perf_counter() - started
+    rows = [
+        (at - offset, event.onset - onset, event.offset - offset)
+        for label, onset, offset in truth
+        for event, at in found
+        if event.label == label and abs(event.offset - offset) < 0.5
+    ]
+    late, onsets, offsets = np.array(rows).T
+    print(f"{len(rows)} of {len(truth)} heard; {spent / len(stream) * RATE:.2%} of one core's time")
+    print(
+        f"from a word's end to its event: median {np.median(late):.2f} s, "
+        f"95 % below {np.quantile(late, 0.95):.2f} s"
+    )
+    for name, errors in (("onset", onsets), ("offset", offsets)):
+        low, middle, high = np.quantile(errors, [0.1, 0.5, 0.9])
+        print(f"error of the {name}: median {middle:+.2f} s, 80 % within {low:+.2f} to {high:+.2f} s")
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Time ten minutes of audio on one core: the network, and 1, 10, 20 and 110 keywords."""
+    torch.set_num_threads(1)
+    model, rng = load(options), np.random.default_rng(0)
+    stream = rng.normal(0, 0.05, 600 * RATE).astype(np.float32)
+    windows = np.split(stream, 20)
+
+    def best(run, times: int = 3) -> float:  # type: ignore[no-untyped-def]
+        spent = []
+        for _ in range(times):
+            started = time.perf_counter()
+            run()
+            spent.append(time.perf_counter() - started)
+        return min(spent)
+
+    network = best(lambda: [model.log_probs([window]) for window in windows])
+    print(f"network: {600 / network:.0f} times real time")
+    heard = model.log_probs([stream[: 60 * RATE]])[0]
+    for n in (1, 10, 20, 110):
+        bank = model.embed_labels(
+            LabelSet(
+                [f"keyword: {w}" for w in (QUIET + list(OTHERS) * 4)[:n]][:n]
+                if n <= 40
+                else [f"keyword: number {i} please" for i in range(n)]
+            )
+        ).data
+        spent = 10 * best(lambda bank=bank: KeywordSpotter(bank, model.calibration).push(heard))
+        print(
+            f"{n} keywords: {600 / (network + spent):.0f} times real time in all, "
+            f"alignment {spent / network:.2%} of the network"
+        )
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["calibrate", "naming", "lengths", "quiet", "delay", "speed"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")
+    parser.add_argument("--checkpoint", type=Path, help="weights of a training run")
+    parser.add_argument("--calibration", help="constants as JSON, in place of the model's")
+    parser.add_argument(
+        "--choosing", action="store_true", help="test on the phrases that settings are chosen on"
+    )
+    parser.add_argument("--most", type=int, default=10_000, help="recordings of a phrase")
+    parser.add_argument("--kokoro", type=Path, help="as for keyword_voices")
+    options = parser.parse_args()
+    globals()[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Write down everything that was spoken to nano-keyword while it learned.
+
+    python -m training.keyword_manifest --data DATA --work WORK
+
+Writes ``keyword_manifest.csv.gz`` beside this file: the source of each utterance, the recording's file or the
+synthetic voice, its words, and the phonemes of made-up words (``*``). A test holds it against
+``heldout_words.txt``.
+"""
+
+import argparse
+import csv
+import gzip
+import io
+from collections import Counter
+from pathlib import Path
+
+from training.keyword_data import spoken
+
+MANIFEST = Path(__file__).with_suffix(".csv.gz")
+
+
+def main() -> None:
+    """Write the manifest; print how many utterances and hours there are of each source."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["source", "voice", "words", "phonemes"])
+    seconds: Counter[str] = Counter()
+    for source, items in sorted(spoken(options.work, options.data).items()):
+        for item in items:
+            rows.writerow([source, item.voice, item.words, item.phones if "*" in item.words else ""])
+            seconds[source] += item.samples / 16000
+        print(f"{source}: {len(items)} utterances, {seconds[source] / 3600:.2f} h")
+    MANIFEST.write_bytes(gzip.compress(text.getvalue().encode("utf-8"), 9, mtime=0))
+    print(f"{MANIFEST}: {MANIFEST.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
