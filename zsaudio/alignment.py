@@ -8,8 +8,8 @@ of a stretch is a log-likelihood ratio, 0 where the network says the keyword and
 elsewhere.
 
 Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
-length in time say together (``Calibration``). The more symbols fit, the more a good fit means: few sequences
-of eight phonemes sound like another keyword, many of three do.
+keyword's fit in ordinary speech say together (``Calibration``). The more symbols fit, the more a good fit
+means: few sequences of eight phonemes sound like another keyword, many of three do.
 
 Conventions: log-probabilities are ``(n_frames, n_symbols)``; frames are counted from the start of the stream.
 """

@@ -77,8 +77,8 @@ class EventFinder:
     def _parts(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[list[Part]]:
         """Yield what blocks complete for the listeners, as soon as they do."""
         windowers = [
-            (listener.sample_rate, Windower(plan.window, plan.hop, plan.grid, plan.after))
-            for listener, plan in ((listener, listener.plan) for listener in self._listeners)
+            (each.sample_rate, Windower(each.plan.window, each.plan.hop, each.plan.grid, each.plan.after))
+            for each in self._listeners
         ]
         return cut_blocks(blocks, sample_rate, windowers)
 

@@ -1,7 +1,7 @@
 """nano-keyword: spots spoken words that nobody recorded; ships with zsaudio.
 
 A small network (``keyword_network.py``) writes down phonemes; a keyword's pronunciation
-(``pronunciation.py``) is aligned with them (``zsaudio.spotting``). English only: another language needs its
+(``pronunciation.py``) is aligned with them (``zsaudio.alignment``). English only: another language needs its
 phonemes, a dictionary and training speech.
 """
 
