@@ -9,8 +9,8 @@ a second after it is a hit; one hit counts for a recording; any other event is a
 within a second of the one before. What changes from row to row is the threshold, one for each keyword.
 
 ``--pocketsphinx`` runs the keyword search of the package of that name (with its English model) over the same
-stream. ``--choosing`` takes the phrases that settings are chosen on. Needs espeak-ng and flite, and for them
-soxr's and soundfile's Python packages, which zsaudio brings.
+stream. ``--choosing`` makes another stream, that settings are chosen on: recordings of "snowboy", the
+synthetic phrases of ``keyword_voices --phrases``, other noise. Needs espeak-ng and flite.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from training.keyword_data import CHOOSING, HELD_OUT, RATE, Recordings, noises
+from training.keyword_data import CHOOSING, HELD_OUT, RATE, Recordings, noises, synthetic
 from training.keyword_evaluate import load, said
 from training.keyword_text import Writer
 from training.keyword_voices import espeak, flite, trim
@@ -51,13 +51,23 @@ def speech_level(wave: np.ndarray) -> float:
 
 
 def make_stream(
-    data: Path, work: Path, phrases: tuple[str, ...], hours: float, noise_db: float = 10.0, seed: int = 0
+    data: Path,
+    work: Path,
+    hours: float = 3.0,
+    choosing: bool = False,
+    noise_db: float = 10.0,
+    seed: int = 0,
 ) -> tuple[np.ndarray, list[Target]]:
-    """Return a stream and where the phrases are in it."""
+    """Return a stream and where the phrases are in it; with ``choosing`` for choices, not for figures."""
     work.mkdir(parents=True, exist_ok=True)
     rng, recordings = np.random.default_rng(seed), Recordings(data, work)
-    wanted = [item for item in recordings.items if item.phrase in phrases]
+    phrases = CHOOSING[:1] if choosing else HELD_OUT
+    wanted = [(item.phrase, recordings.wave(item)) for item in recordings.items if item.phrase in phrases]
+    if choosing:
+        tables = sorted(work.glob("phrases-*.csv"))
+        wanted += [(item.words, item.wave()) for table in tables for item in synthetic(table)]
     rng.shuffle(wanted)  # type: ignore[arg-type]
+    hidden = [f" {phrase} " for phrase in {phrase for phrase, _ in wanted}]
     others = [item for item in recordings.items if item.phrase not in HELD_OUT + CHOOSING]
     writer = iter(Writer(data, seed + 1000))
     voices = [espeak(rng), flite(rng, work, seed + 1000)]
@@ -73,26 +83,34 @@ def make_stream(
 
     while at < hours * 3600 - GAP_S and wanted:
         if at >= next_target:
-            item = wanted.pop()
+            phrase, wave = wanted.pop()
             onset = at
-            put(recordings.wave(item))
-            targets.append(Target(item.phrase, onset, at))
+            put(wave)
+            targets.append(Target(phrase, onset, at))
             next_target = at + GAP_S * rng.uniform(0.5, 1.0)
         elif rng.random() < 0.3:
             put(recordings.wave(others[int(rng.integers(len(others)))]))
         else:
-            wave, rate, _ = voices[int(rng.integers(2))](next(writer))
-            if len(wave):
+            utterance = next(writer)
+            wave, rate, _ = voices[int(rng.integers(2))](utterance)
+            if len(wave) and not any(phrase in f" {' '.join(utterance.words)} " for phrase in hidden):
                 put(trim(soxr.resample(wave, rate, RATE)))
         at += rng.uniform(0.2, 1.5)
     stream = stream[: int(at * RATE)]
-    unheard = noises(data, work, (5,), free=False)
+    unheard = (
+        noises(data, work, (1, 2, 3, 4), free=False) if choosing else noises(data, work, (5,), free=None)
+    )
     for start in range(0, len(stream), unheard.shape[1]):
         clip = unheard[int(rng.integers(len(unheard)))].astype(np.float32)
         part = stream[start : start + len(clip)]
         noise = SPEECH * 10 ** (-noise_db / 20)
         part += clip[: len(part)] * np.float32(noise / max(np.sqrt(np.square(clip).mean()), 30))
     return np.clip(stream, -1, 1), targets
+
+
+def hit(event: Event, target: Target) -> bool:
+    """Whether an event ends in a recording, or soon after it."""
+    return target.onset <= event.offset <= target.offset + AFTER_S
 
 
 def curve(events: list[Event], targets: list[Target], hours: float) -> list[tuple[float, float, float]]:
@@ -104,7 +122,7 @@ def curve(events: list[Event], targets: list[Target], hours: float) -> list[tupl
         for event in events:
             if event.score < threshold:
                 continue
-            inside = [i for i, t in enumerate(targets) if t.onset <= event.offset <= t.offset + AFTER_S]
+            inside = [i for i, target in enumerate(targets) if hit(event, target)]
             hits.update(inside)
             if not inside and event.offset - last > REFRACTORY_S:
                 alarms, last = alarms + 1, event.offset
@@ -199,7 +217,7 @@ def draw(curves: dict[str, dict[str, list[tuple[float, float, float]]]], path: P
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    colours = dict(zip(next(iter(curves.values())), ("tab:blue", "tab:orange", "tab:green"), strict=True))
+    colours = {phrase: f"C{i}" for i, phrase in enumerate(next(iter(curves.values())))}
     for (system, own), style in zip(curves.items(), ("-", ":"), strict=False):
         for phrase, points in own.items():
             rates = np.geomspace(0.25, 16, 80)
@@ -232,8 +250,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="weights of a training run")
     parser.add_argument("--calibration", help="constants as JSON, in place of the model's")
     options = parser.parse_args()
-    phrases = CHOOSING if options.choosing else HELD_OUT
-    stream, targets = make_stream(options.data, options.work, phrases, options.hours)
+    stream, targets = make_stream(options.data, options.work, options.hours, options.choosing)
+    phrases = tuple(sorted({target.phrase for target in targets}))
     hours = len(stream) / RATE / 3600
     print(f"{len(targets)} recordings of {', '.join(phrases)} in {hours:.2f} hours")
     found, spent = with_zsaudio(options, stream, phrases)

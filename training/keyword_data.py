@@ -25,6 +25,12 @@ from zsaudio.models.keyword_network import PHONEMES, KeywordConfig, KeywordNetwo
 RATE = 16000
 HELD_OUT = ("jarvis", "alexa", "view glass")  # recorded phrases that nothing is learned or chosen from
 CHOOSING = ("snowboy", "amelia", "trick or treat")  # not learned from: settings and scores are chosen on them
+# the same, spoken by ``keyword_voices kokoro --phrases``; single words of them may be heard while training
+CHOOSING_SPOKEN = (
+    "kitchen, guitar, elephant, umbrella, emergency, blueberry, penguin, robot, banana, lemon, captain, "
+    "violet, dragon, green lamp, hey google, open the window, good morning, lights out, grasshopper, "
+    "turn it off, help me, monica, sandstorm, magic mirror, coffee please"
+).split(", ")
 BY_HAND = {  # what the dictionary lacks
     "hadouken": "HH AH D UW K EH N",
     "dracarys": "D R AH K AA R IH S",
@@ -80,11 +86,17 @@ class Recordings:
         return self.audio[item.start : item.start + item.samples].astype(np.float32) / 32768
 
 
-def noises(data: Path, work: Path, folds: tuple[int, ...] = (1, 2, 3, 4), free: bool = True) -> np.ndarray:
-    """Return clips of ESC-50 as int16, ``(clips, 80000)``; kept in the work folder."""
-    path = work / f"noises-{''.join(map(str, folds))}{'-free' if free else ''}.npy"
+def noises(
+    data: Path, work: Path, folds: tuple[int, ...] = (1, 2, 3, 4), free: bool | None = True
+) -> np.ndarray:
+    """Return clips of ESC-50 as int16, ``(clips, 80000)``; kept in the work folder.
+
+    ``free``: those that are CC0 or CC-BY, those that are not, or (None) all.
+    """
+    kind = {True: "-free", False: "-other", None: ""}[free]
+    path = work / f"noises-{''.join(map(str, folds))}{kind}.npy"
     if not path.exists():
-        chosen = [s for s in esc50(data) if s.fold in folds and (not free or s.licence in FREE)]
+        chosen = [s for s in esc50(data) if s.fold in folds and free in (None, s.licence in FREE)]
         clips = np.zeros((len(chosen), 5 * RATE), np.int16)
         for clip, sound in zip(clips, chosen, strict=True):
             wave = soundfile.read(sound.path, dtype="int16")[0][: len(clip)]
@@ -114,23 +126,26 @@ class Spoken:
         return self.audio[self.start : self.start + self.samples].astype(np.float32) / 32768
 
 
+def synthetic(path: Path) -> list[Spoken]:
+    """Return what a table of ``keyword_voices`` says, as far as the run that made it got."""
+    audio, found = np.memmap(path.with_suffix(".raw"), "<i2", "r"), []
+    with path.open(newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            start, samples = int(row["start"] or 0), int(row["samples"] or 0)
+            if row["voice"] and start + samples <= len(audio):
+                phones = bare(tuple(row["phones"].replace("|", " ").split()))
+                symbols = np.array([NUMBER[phone] for phone in phones], np.int64)
+                found.append(Spoken(audio, start, samples, symbols, row["words"], row["voice"]))
+    return found
+
+
 def spoken(work: Path, data: Path) -> dict[str, list[Spoken]]:
     """Return all utterances by source: ``kokoro``, ``espeak``, ``flite``, ``recorded``."""
     found: dict[str, list[Spoken]] = {}
     left_out = {word for phrase in CHOOSING for word in phrase.split() if len(word) > 2}
     for path in sorted(work.glob("speech-*.csv")):
-        audio = np.memmap(path.with_suffix(".raw"), "<i2", "r")
         own = found.setdefault(path.name.split("-")[1], [])
-        with path.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
-                start, samples, words = int(row["start"] or 0), int(row["samples"] or 0), row["words"]
-                whole = row["voice"] and start + samples <= len(
-                    audio
-                )  # not cut off with the run that made it
-                if whole and not left_out & set(words.split()):
-                    phones = bare(tuple(row["phones"].replace("|", " ").split()))
-                    symbols = np.array([NUMBER[phone] for phone in phones], np.int64)
-                    own.append(Spoken(audio, start, samples, symbols, words, row["voice"]))
+        own += [item for item in synthetic(path) if not left_out & set(item.words.split())]
     recordings, banned = Recordings(data, work), Banned(data / "keywords" / "heldout_words.txt")
     found["recorded"] = []
     for r in recordings.items:
@@ -154,18 +169,18 @@ class RowOptions:
 
     seconds: float = 6.0
     sources: tuple[tuple[str, float], ...] = (
-        ("kokoro", 0.42),
-        ("espeak", 0.25),
+        ("kokoro", 0.4),
+        ("espeak", 0.22),
         ("flite", 0.08),
-        ("recorded", 0.25),
+        ("recorded", 0.3),
     )
     spliced: float = 0.85  # of the recordings, where ``keyword_splice`` says where to cut
-    speed: tuple[float, float] = (0.86, 1.17)
+    speed: tuple[float, float] = (0.82, 1.22)
     room: float = 0.5
     microphone: float = 0.6
     noise: float = 0.9
-    snr: tuple[float, float] = (2.0, 24.0)
-    silent: float = 0.18  # rows in which nobody speaks
+    snr: tuple[float, float] = (0.0, 24.0)
+    silent: float = 0.15  # rows in which nobody speaks
     gap_s: float = 0.4  # between utterances, on average
 
 

@@ -1,15 +1,13 @@
-"""nano-keyword: calibration, and the figures of its model card.
+"""The figures of nano-keyword's model card.
 
-    python -m training.keyword_evaluate calibrate --data DATA --work WORK    # prints the constants
     python -m training.keyword_evaluate naming --data DATA --work WORK       # held-out phrases among 51
     python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
     python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
     python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
     python -m training.keyword_evaluate speed --data DATA --work WORK
 
-All but ``calibrate`` use the weights in the package; with ``--checkpoint`` those of a training run.
-Calibration and choices look at the phrases ``CHOOSING`` of ``keyword_data``, which are not trained on;
-figures at ``HELD_OUT``.
+They use the weights in the package, with ``--checkpoint`` those of a training run. They look at the phrases
+``HELD_OUT`` of ``keyword_data``; choices look at ``CHOOSING``, which are not trained on either.
 """
 
 import argparse
@@ -17,12 +15,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
 from zsaudio.alignment import Aligner, Calibration, KeywordSpotter
@@ -82,8 +78,8 @@ def features(
     found, logits = [], []
     for wave in waves:
         (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
-        aligned = Aligner(bank.ways, how.dwell).push(log_probs)
-        scores = how.log_odds(how.fit(aligned), bank.level)
+        aligned = Aligner(bank.ways, how.dwell, how.doubt).push(log_probs)
+        scores = how.log_odds(aligned, bank.level)
         best = scores.argmax(axis=0), np.arange(len(phrases))
         found.append(np.stack([aligned.ratio[best], aligned.symbols[best], bank.level], axis=1))
         logits.append(scores[best])
@@ -122,35 +118,6 @@ def naming(options: argparse.Namespace) -> None:
             f"  {phrase:<15} {right[own].mean():.1%} of {own.sum()}; "
             f"score above 0.5: {(at > 0).mean():.1%}; {common}"
         )
-
-
-def calibrate(options: argparse.Namespace) -> None:
-    """Fit the constants on the phrases that settings are chosen on, against all other phrases."""
-    model, phrases = load(options), all_phrases(options) + list(OTHERS)
-    phrases = [phrase for phrase in phrases if phrase not in HELD_OUT]
-    waves, truth = clips(options, CHOOSING)
-    true = np.array([[phrase == t for phrase in phrases] for t in truth])
-    weight = np.array([1 / truth.count(t) for t in truth])[:, None]  # each phrase as much as the others
-    how = model.calibration
-
-    def loss(x: np.ndarray, inputs: np.ndarray) -> float:
-        logits = inputs @ x
-        each = np.logaddexp(0, np.where(true, -logits, logits))
-        return float((each * weight).sum() + 1e-4 * np.square(x[1:]).sum())
-
-    for _ in range(4):
-        found, logits = features(model, waves, phrases, how)
-        named = [phrases[i] == t for i, t in zip(logits.argmax(axis=1), truth, strict=True)]
-        print(f"{np.average(named, weights=weight[:, 0]):.1%} named right with {how}", flush=True)
-        inputs = np.concatenate([np.ones_like(found[..., :1]), found], axis=-1)
-        start = np.array([how.bias, how.ratio, how.symbols, -how.level])
-        x = minimize(loss, start, (inputs,), method="Powell").x
-        # the level moves with the scale of the fit, so only a part of the way at a time
-        bias, ratio, symbols, level = (round(float(v), 3) for v in (start + x) / 2)
-        how = replace(how, bias=bias, ratio=ratio, symbols=symbols, level=-level)
-    print(json.dumps(asdict(how)))
-    print("the bias is then moved so that a score of 0.5 gives about one false alarm an hour in speech:")
-    print("python -m benchmarks.keyword_stream --choosing --data DATA --work WORK --calibration ...")
 
 
 def lengths(options: argparse.Namespace) -> None:
@@ -198,7 +165,7 @@ def quiet(options: argparse.Namespace) -> None:
     import soundfile
     import soxr
 
-    sounds = [noises(options.data, options.work, (5,), free=False).reshape(-1).astype(np.float32) / 32768]
+    sounds = [noises(options.data, options.work, (5,), free=None).reshape(-1).astype(np.float32) / 32768]
     for path in sorted((options.data / "instruments" / "audio").iterdir()):
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
         sounds.append(soxr.resample(wave.mean(axis=1), rate, RATE))
@@ -299,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["calibrate", "naming", "lengths", "quiet", "delay", "speed"])
+    parser.add_argument("what", choices=["naming", "lengths", "quiet", "delay", "speed"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")

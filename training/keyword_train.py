@@ -21,7 +21,7 @@ from training.keyword_data import Rows
 from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork
 
 
-def warp(mel: Tensor, rng: np.random.Generator, most: float = 0.08) -> Tensor:
+def warp(mel: Tensor, rng: np.random.Generator, most: float = 0.1) -> Tensor:
     """Stretch each row's mel axis, as a longer or shorter vocal tract does (Jaitly & Hinton, 2013)."""
     rows, _, bands = mel.shape
     factors = torch.from_numpy(rng.uniform(1 - most, 1 + most, (rows, 1))).float()
@@ -67,7 +67,7 @@ def train(options: argparse.Namespace) -> None:
     )
     maker.start()
     config = KeywordConfig()
-    network = KeywordNetwork(config, drop=0.05).to(memory_format=torch.channels_last)
+    network = KeywordNetwork(config).to(memory_format=torch.channels_last)
     if options.start:
         network.load_state_dict(torch.load(options.start)["network"])
     average = Average(network, 0.998)

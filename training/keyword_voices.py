@@ -3,10 +3,12 @@
     python -m training.keyword_voices kokoro --data DATA --work WORK --seed 1 --hours 1.2 --kokoro FOLDER
     python -m training.keyword_voices espeak --data DATA --work WORK --seed 2 --hours 3
     python -m training.keyword_voices flite --data DATA --work WORK --seed 3 --hours 1
+    python -m training.keyword_voices kokoro --phrases --data DATA --work WORK --seed 99 --kokoro FOLDER
 
 Each writes ``speech-VOICES-SEED.raw`` (int16, 16 kHz, one utterance after another) and a table of what is
-said where, ``.csv``. Kokoro and, half of the time, espeak-ng are given phonemes, so the labels are what is
-spoken, made-up words included; the rest is given as text.
+said where, ``.csv``; with ``--phrases``, ``phrases-VOICES-SEED``: what constants are chosen on. Kokoro and,
+half of the time, espeak-ng are given phonemes, so the labels are what is spoken, made-up words included; the
+rest is given as text.
 
 FOLDER holds ``kokoro.onnx`` (Kokoro-82M, Apache-2.0, the int8 export), its ``vocab.json`` and
 ``voices/*.bin``. Two voices are mixed at random, which gives as many speakers as one likes.
@@ -18,14 +20,15 @@ import io
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
-from training.keyword_text import Phones, Utterance, Writer
+from training.keyword_data import CHOOSING_SPOKEN
+from training.keyword_text import Phones, Utterance, Writer, dictionary
 from zsaudio.models.keyword_network import PHONEMES
 
 RATE = 16000
@@ -180,6 +183,14 @@ def flite(rng: np.random.Generator, work: Path, seed: int) -> Speak:
     return speak
 
 
+def phrases(times: int = 12) -> Iterator[Utterance]:
+    """Yield the phrases that constants are chosen on, in turn."""
+    for _ in range(times):
+        for phrase in CHOOSING_SPOKEN:
+            words = tuple(phrase.split())
+            yield Utterance(words, tuple(dictionary()[word][0] for word in words))
+
+
 def trim(wave: np.ndarray) -> np.ndarray:
     """Cut the silence before and after speech, but for a twentieth of a second."""
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max(initial=1e-9))
@@ -195,7 +206,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--hours", type=float, required=True)
+    parser.add_argument("--hours", type=float, default=np.inf)
+    parser.add_argument("--phrases", action="store_true", help="speak those that constants are chosen on")
     parser.add_argument("--kokoro", type=Path)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -206,7 +218,8 @@ def main() -> None:
         speak = espeak(rng)
     else:
         speak = flite(rng, options.work, options.seed)
-    name = options.work / f"speech-{options.voices}-{options.seed}"
+    name = options.work / f"{'phrases' if options.phrases else 'speech'}-{options.voices}-{options.seed}"
+    utterances = phrases() if options.phrases else Writer(options.data, options.seed)
     position, started = 0, time.monotonic()
     with (
         name.with_suffix(".csv").open("w", newline="") as table,
@@ -214,7 +227,7 @@ def main() -> None:
     ):
         rows = csv.writer(table)
         rows.writerow(["start", "samples", "words", "phones", "voice"])
-        for number, utterance in enumerate(Writer(options.data, options.seed)):
+        for number, utterance in enumerate(utterances):
             wave, rate, voice = speak(utterance)
             if not len(wave) or not np.isfinite(wave).all():
                 continue

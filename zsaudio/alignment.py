@@ -3,19 +3,20 @@
 A network trained with connectionist temporal classification gives, per frame, log-probabilities of symbols,
 of which symbol 0 is *blank*. A keyword is a sequence of symbols. It is aligned with any stretch of frames by
 dynamic programming over the states of its sequence, with optional blanks between the symbols (Graves et al.,
-ICML 2006), against a *filler* that may say anything: in each frame it says the likeliest symbol. So the score
-of a stretch is a log-likelihood ratio, 0 where the network says the keyword and nothing else, and below 0
-elsewhere.
+ICML 2006), against a *filler* that may say anything: in each frame it says the likeliest symbol. That is a
+log-likelihood ratio, 0 where the network says the keyword and nothing else, and below 0 elsewhere. Where the
+network is in doubt, in noise above all, every symbol is nearly as likely as the likeliest, and any keyword
+would fit. So doubt costs, too: a share of how unlikely the likeliest symbol is.
 
 Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
-keyword's fit in ordinary speech say together (``Calibration``). The more symbols fit, the more a good fit
+keyword's level in ordinary speech say together (``Calibration``). The more symbols fit, the more a good fit
 means: few sequences of eight phonemes sound like another keyword, many of three do.
 
 Conventions: log-probabilities are ``(n_frames, n_symbols)``; frames are counted from the start of the stream.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Alignment:
     Parameters
     ----------
     ratio
-        ``(n_frames, n_keywords)``: log-likelihood ratio, at most 0.
+        ``(n_frames, n_keywords)``: log-likelihood ratio less what frames and doubt cost, at most 0.
     start
         ``(n_frames, n_keywords)``: the frame in which that alignment begins.
     symbols
@@ -53,6 +54,8 @@ class Aligner:
     dwell
         What each frame costs, in nats. Blanks cost nothing where nobody speaks, so without this an alignment
         might gather its symbols from half a minute.
+    doubt
+        What each frame costs besides, for each nat that its likeliest symbol is below certainty.
 
     Examples
     --------
@@ -63,7 +66,9 @@ class Aligner:
     (True, 1)
     """
 
-    def __init__(self, keywords: Sequence[Sequence[Sequence[int]]], dwell: float = 0.0) -> None:
+    def __init__(
+        self, keywords: Sequence[Sequence[Sequence[int]]], dwell: float = 0.0, doubt: float = 0.0
+    ) -> None:
         states: list[int] = []  # the symbol of each state
         first, last, owner, counts = [], [], [], []
         for number, pronunciations in enumerate(keywords):
@@ -92,12 +97,12 @@ class Aligner:
         self._no_skip = np.where(skip, 0.0, _NOTHING)
         self._score = np.full(len(states) + 2, _NOTHING)  # two more in front, so that shifts are views
         self._start = np.zeros(len(states) + 2, np.int64)
-        self._frame, self._dwell = 0, dwell
+        self._frame, self._dwell, self._doubt = 0, dwell, doubt
 
     def push(self, log_probs: np.ndarray) -> Alignment:
         """Take the next frames; return what ends in each of them."""
         best = log_probs.max(axis=1, keepdims=True)
-        ratios = np.maximum(log_probs - best, _WORST)[:, self._symbol] - self._dwell
+        ratios = np.maximum(log_probs - best, _WORST)[:, self._symbol] + (self._doubt * best - self._dwell)
         n_frames, n_last = len(log_probs), len(self._last)
         ends, starts = np.empty((n_frames, n_last)), np.empty((n_frames, n_last), np.int64)
         score, start = self._score, self._start
@@ -137,7 +142,7 @@ class Keywords:
     ways
         For each keyword its pronunciations, sequences of symbols.
     level
-        ``(n_keywords,)``: what each keyword scores in ordinary speech without it (``ordinary_level``).
+        ``(n_keywords,)``: the ratio of each keyword in ordinary speech (``ordinary_level``).
     """
 
     ways: Sequence[Sequence[Sequence[int]]]
@@ -148,10 +153,9 @@ class Keywords:
 class Calibration:
     """From an alignment to log-odds; belongs to a model.
 
-    The *fit* of an alignment is ``ratio * r + symbols * n``, with the log-likelihood ratio ``r`` and the
-    number of symbols ``n``; the log-odds are ``fit + bias - level * (the keyword's level)``, at most
-    ``most``. An alignment begins and ends at the symbols' peaks: its event begins ``lead_s`` earlier and ends
-    ``tail_s`` later.
+    The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
+    log-likelihood ratio ``r`` and number of symbols ``n`` and the keyword's level ``l``. An alignment begins
+    and ends at the symbols' peaks: its event begins ``lead_s`` earlier and ends ``tail_s`` later.
     """
 
     bias: float
@@ -159,17 +163,15 @@ class Calibration:
     symbols: float
     level: float = 0.0
     dwell: float = 0.0  # nats that each frame costs in ``r``
+    doubt: float = 0.0  # and each nat by which its likeliest symbol is uncertain
     most: float = 12.0
     lead_s: float = 0.0
     tail_s: float = 0.0
 
-    def fit(self, found: Alignment) -> np.ndarray:
-        """Return how well keywords fit, before it is known what that means for each of them."""
-        return np.asarray(self.ratio * found.ratio + self.symbols * found.symbols)
-
-    def log_odds(self, fit: np.ndarray, level: np.ndarray) -> np.ndarray:
-        """Return the log-odds ``(..., n_keywords)`` of fits, given the keywords' levels ``(n_keywords,)``."""
-        return np.asarray(np.minimum(fit + self.bias - self.level * level, self.most))
+    def log_odds(self, found: Alignment, level: np.ndarray) -> np.ndarray:
+        """Return the log-odds ``(..., n_keywords)`` of alignments, given the keywords' levels."""
+        fit = self.ratio * found.ratio + self.symbols * found.symbols - self.level * level
+        return np.asarray(np.minimum(fit + self.bias, self.most))
 
 
 @dataclass(frozen=True)
@@ -195,13 +197,13 @@ class KeywordSpotter:
     """
 
     def __init__(self, keywords: Keywords, calibration: Calibration) -> None:
-        self._aligner = Aligner(keywords.ways, calibration.dwell)
+        self._aligner = Aligner(keywords.ways, calibration.dwell, calibration.doubt)
         self._level, self._calibration = keywords.level, calibration
 
     def push(self, log_probs: np.ndarray) -> Spotted:
         """Take the next frames ``(n_frames, n_symbols)``."""
         found = self._aligner.push(log_probs)
-        return Spotted(self._calibration.log_odds(self._calibration.fit(found), self._level), found.start)
+        return Spotted(self._calibration.log_odds(found, self._level), found.start)
 
 
 def ordinary_level(
@@ -210,18 +212,16 @@ def ordinary_level(
     calibration: Calibration,
     share: float = 0.9,
 ) -> np.ndarray:
-    """Return what each keyword scores in ordinary speech: ``(n_keywords,)``.
+    """Return the log-likelihood ratio of each keyword in ordinary speech: ``(n_keywords,)``.
 
     Some keywords resemble more of what people say than others, and a network has sounds that it hears too
     often. So every keyword is looked for in a *cohort*, what the network heard in some utterances, and its
-    level is the fit that a ``share`` of them stay below (test normalisation: Auckenthaler et al., Digital
+    level is the ratio that a ``share`` of them stay below (test normalisation: Auckenthaler et al., Digital
     Signal Processing 10, 2000). That the cohort may hold the keyword a few times does not matter.
     """
     level = np.zeros(len(ways))
     if len(cohort) and calibration.level:
-        plain = replace(calibration, bias=0.0, level=0.0, most=np.inf)
-        spotter = KeywordSpotter(Keywords(ways, level), plain)
-        fits = spotter.push(np.concatenate(cohort)).logits
-        starts = np.cumsum([0, *map(len, cohort[:-1])])
-        level = np.quantile(np.maximum.reduceat(fits, starts, axis=0), share, axis=0)
+        costs = calibration.dwell, calibration.doubt
+        best = [Aligner(ways, *costs).push(utterance).ratio.max(axis=0) for utterance in cohort]
+        level = np.quantile(best, share, axis=0)
     return level

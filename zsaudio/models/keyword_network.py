@@ -66,7 +66,7 @@ class KeywordConfig:
 class Block(nn.Module):
     """A residual block: each channel over time, then all channels of each frame."""
 
-    def __init__(self, width: int, expand: int, kernel: int, ahead: int, drop: float) -> None:
+    def __init__(self, width: int, expand: int, kernel: int, ahead: int, drop: float = 0.0) -> None:
         super().__init__()
         self.margin = (kernel - 1 - ahead, ahead)
         self.depthwise = nn.Conv1d(width, width, kernel, groups=width, bias=False)
@@ -98,11 +98,9 @@ class KeywordNetwork(nn.Module):
     ----------
     config
         Its sizes.
-    drop
-        Dropout while training.
     """
 
-    def __init__(self, config: KeywordConfig, drop: float = 0.0) -> None:
+    def __init__(self, config: KeywordConfig) -> None:
         super().__init__()
         self.config = config
         filters = mel_filters(NanoConfig(n_fft=config.n_fft, n_mels=config.n_mels))
@@ -114,7 +112,7 @@ class KeywordNetwork(nn.Module):
         )
         self.inner = nn.Linear(second * config.n_mels // 4, config.width)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.expand, config.kernel, ahead, drop) for ahead in config.ahead
+            Block(config.width, config.expand, config.kernel, ahead) for ahead in config.ahead
         )
         self.norm = nn.LayerNorm(config.width)
         self.out = nn.Linear(config.width, config.symbols)

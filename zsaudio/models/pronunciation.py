@@ -14,7 +14,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from zsaudio.errors import LabelError
@@ -114,12 +114,16 @@ class Pronouncer:
         return [*guessed, spelled] if word.isupper() and len(letters) <= 5 else guessed
 
     def _look_up(self, word: str) -> list[Pronunciation]:
-        lines = re.findall(rf"^{re.escape(word)}\t(.+)$", self._dictionary, re.MULTILINE) if word else []
-        return [tuple(line.split()) for line in lines]
+        found, entry, at = [], f"\n{word}\t", 0
+        while word and (at := self._dictionary.find(entry, at)) >= 0:
+            at += len(entry)
+            found.append(tuple(self._dictionary[at : self._dictionary.index("\n", at)].split()))
+        return found
 
     @cached_property
     def _dictionary(self) -> str:
-        return gzip.decompress((self._folder / "dictionary.gz").read_bytes()).decode("ascii")
+        text = gzip.decompress((self._folder / "dictionary.gz").read_bytes()).decode("ascii")
+        return f"\n{text.strip()}\n"  # each line between two breaks
 
 
 def split_pronunciation(text: str) -> tuple[str, list[str]]:
@@ -205,11 +209,16 @@ def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) ->
     return [[word for part in way for word in part] for way in itertools.islice(ways, MOST)]
 
 
-def _figures(token: str) -> list[list[str]]:
-    """Return how figures are read: as a number, in pairs where it may be a year, one by one."""
+@cache
+def _number_reader() -> "inflect.engine":
     import inflect  # takes a moment to import, and few keywords have figures
 
-    engine = inflect.engine()
+    return inflect.engine()
+
+
+def _figures(token: str) -> list[list[str]]:
+    """Return how figures are read: as a number, in pairs where it may be a year, one by one."""
+    engine = _number_reader()
     readings = [engine.number_to_words(token, andword="")]
     if token.isdigit() and len(token) > 1:
         if len(token) == 4 and token[0] in "12" and token[1:3] != "00":
