@@ -29,7 +29,8 @@ CHOOSING = ("snowboy", "amelia", "trick or treat")  # not learned from: settings
 CHOOSING_SPOKEN = (
     "kitchen, guitar, elephant, umbrella, emergency, blueberry, penguin, robot, banana, lemon, captain, "
     "violet, dragon, green lamp, hey google, open the window, good morning, lights out, grasshopper, "
-    "turn it off, help me, monica, sandstorm, magic mirror, coffee please"
+    "turn it off, help me, monica, sandstorm, magic mirror, coffee please, "
+    "fire, door, phone, moon, boat, juice, lamp, ghost"
 ).split(", ")
 BY_HAND = {  # what the dictionary lacks
     "hadouken": "HH AH D UW K EH N",
