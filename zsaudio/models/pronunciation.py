@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from zsaudio.errors import LabelError
 from zsaudio.models.keyword_network import PHONEMES
@@ -210,7 +211,7 @@ def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) ->
 
 
 @cache
-def _number_reader() -> "inflect.engine":
+def _number_reader() -> Any:
     import inflect  # takes a moment to import, and few keywords have figures
 
     return inflect.engine()
