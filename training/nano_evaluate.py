@@ -24,23 +24,21 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from training.data import FREE, Sound, esc50, partition, read_waveform
 from training.nano_text import heldout_cosines, load_text, sentences
 from zsaudio import Recognizer
 from zsaudio.labels import LabelSet
+from zsaudio.metrics import average_precision, reliability
 from zsaudio.models.nano import Nano, NanoAudio, NanoConfig, mel_filters
+from zsaudio.scoring import pool_frames
 
 EXTRA = (
     "knocking on a door, water running, laughter, speech, kettle whistling, siren, rain, water dripping, "
     "blender, frying food, singing, television, door creaking, bell, beep, wind, engine, bird, alarm, thunder"
 ).split(", ")
-
-
-def pooled(logits: np.ndarray) -> np.ndarray:
-    """Return the log-odds of a clip from those of its frames: its odds are the mean of theirs."""
-    return np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))
 
 
 class Checkpoint:
@@ -73,7 +71,7 @@ def classify(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) ->
     rows = []
     for sound in sounds:
         frames = model.encode_audio([read_waveform(sound.path, 16000)])[0]
-        rows.append(pooled(model.scale * (frames @ text.T) + model.bias))
+        rows.append(pool_frames(model.scale * (frames @ text.T) + model.bias))
     return np.stack(rows)
 
 
@@ -98,33 +96,6 @@ def mixture_scores(model: Nano | Checkpoint, sounds: list[Sound], names: list[st
         cosines.append(model.encode_audio([mixed])[0] @ text.T)
         truth[row, [names.index(sounds[i].category) for i in chosen]] = True
     return cosines, truth
-
-
-def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Return the macro average precision over columns that have a positive."""
-    values = []
-    for column in range(truth.shape[1]):
-        order = np.argsort(-scores[:, column], kind="stable")
-        hits = truth[order, column]
-        if hits.any():
-            values.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
-    return float(np.mean(values))
-
-
-def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error over all scores."""
-    which = np.minimum((scores * bins).astype(int), bins - 1).ravel()
-    flat, right = scores.ravel(), truth.ravel()
-    gaps = [
-        abs(flat[which == b].mean() - right[which == b].mean()) * (which == b).mean()
-        for b in set(which.tolist())
-    ]
-    return float(sum(gaps))
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return probabilities from log-odds."""
-    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
 
 
 def fit(cosines: list[np.ndarray], truth: np.ndarray, scale: float, bias: float) -> tuple[float, float]:
@@ -164,10 +135,11 @@ def report_mixtures(
 ) -> None:
     """Print average precision and calibration on mixtures."""
     cosines, truth = mixture_scores(model, sounds, names, count)
-    scores = sigmoid(np.stack([pooled(model.scale * c + model.bias) for c in cosines]))
-    error = calibration_error(scores, truth)
+    scores = expit(np.stack([pool_frames(model.scale * c + model.bias) for c in cosines]))
+    precision = np.nanmean(average_precision(scores, truth))
+    error = reliability(scores, truth).ece
     print(
-        f"mixtures: mAP {average_precision(scores, truth):.3f}, ECE {error:.4f}, "
+        f"mixtures: mAP {precision:.3f}, ECE {error:.4f}, "
         f"mean score {scores.mean():.4f}, mean truth {truth.mean():.4f}"
     )
 
@@ -192,7 +164,7 @@ def report_unknown(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys([*LabelSet.builtin("home").names, *EXTRA]))
     text = nano.encode_text(names)
     for name, window in unknown_windows().items():
-        scores = sigmoid(pooled(nano.scale * (nano.encode_audio([window])[0] @ text.T) + nano.bias))
+        scores = expit(pool_frames(nano.scale * (nano.encode_audio([window])[0] @ text.T) + nano.bias))
         print(f"{name}: {names[scores.argmax()]} {scores.max():.3f}")
 
 
