@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from zsaudio.errors import AudioError
-from zsaudio.features import LogMel
+from zsaudio.features import LogMel, SlidingLogMel
 from zsaudio.models.clap_gpu import Batches, TowerOnGpu, first_batch_size
 from zsaudio.models.htsat import HtsatOnProcessor, has_onednn
 
@@ -64,13 +64,12 @@ class ClapAudio:
         return self._on_processor(dtype) if self._device.type == "cpu" else self._on_gpu(dtype)
 
     def _on_processor(self, dtype: torch.dtype) -> _Embed:
-        """Return what takes each window in a thread, from its samples to its embedding."""
+        """Return what gives each window to a thread."""
         tower = HtsatOnProcessor(self._tower, dtype)
-
-        def embed(window: np.ndarray) -> Tensor:
-            return tower(self._log_mel(self._padded([window]))[0])
-
-        return lambda windows: torch.stack(list(self._pool.map(embed, windows)))
+        mels = SlidingLogMel(
+            self._log_mel, lambda window: self._padded([window]), self._n_samples, self._pool
+        )
+        return lambda windows: torch.stack(list(self._pool.map(tower, mels(windows))))
 
     def _on_gpu(self, dtype: torch.dtype) -> _Embed:
         """Return what sends windows there in batches."""
