@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-torchaudio lint clean
 
 demo: .venv/installed
 	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# With torchaudio, which brings a torch of its own: 5 GB, so in an environment of its own.
+test-torchaudio: .venv-torchaudio/installed
+	.venv-torchaudio/bin/python -m pytest
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
@@ -22,5 +26,13 @@ lint: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
+# The extra pins the torch that torchaudio's wheel fits; the constraints pin the rest.
+.venv-torchaudio/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-torchaudio
+	grep -v '^torch==' constraints.txt > .venv-torchaudio/constraints.txt
+	.venv-torchaudio/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c .venv-torchaudio/constraints.txt -e ".[dev,torchaudio]"
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-torchaudio build *.egg-info .pytest_cache .mypy_cache .ruff_cache

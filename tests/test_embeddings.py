@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from conftest import ToneModel, tone
 from tone_encoder import ToneEncoder
 
 from zsaudio.embeddings import as_encoder, embed_clips, identity, logits_of
-from zsaudio.errors import OptionError
+from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder
 from zsaudio.models.clap import Clap
@@ -69,6 +70,16 @@ def test_a_bad_clip_costs_only_itself(write_wav, tmp_path: Path) -> None:
     first, bad, last = embed_clips(ToneEncoder(), paths, batch_size=2)
     assert "it holds text" in str(bad.error)
     assert len(first.windows) == 3 and len(last.windows) == 1 and last.error is None
+
+
+def test_an_encoder_that_fails_is_not_the_recordings_fault(write_wav) -> None:
+    class Full(ToneEncoder):
+        def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+            raise ModelError("the memory of device 'cuda' is full")
+
+    paths = [write_wav(f"{f}.wav", tone(f, 1.0)) for f in (200, 400, 800)]
+    with pytest.raises(ModelError, match="is full"):
+        next(embed_clips(Full(), paths, batch_size=1, cache=False))
 
 
 def test_another_model_is_another_identity() -> None:

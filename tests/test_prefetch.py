@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zsaudio.prefetch import read_ahead
+from zsaudio.prefetch import read_ahead, usual_workers
 
 
 def test_items_come_in_order_whatever_the_threads_do() -> None:
@@ -78,3 +78,30 @@ def test_keys_are_taken_as_they_are_needed() -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_nothing_to_do(workers: int) -> None:
     assert list(read_ahead(lambda key: iter([key]), [], workers=workers)) == []
+
+
+@pytest.mark.parametrize(("processors", "workers"), [(1, 2), (2, 2), (6, 6), (64, 8)])
+def test_workers_follow_the_processors(
+    processors: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    assert usual_workers() == workers
+    started = []
+    together = threading.Barrier(workers)
+
+    def read(key: int) -> Iterator[int]:
+        started.append(key)
+        together.wait(timeout=10)  # breaks unless so many read at a time
+        yield key
+
+    keys = range(2 * workers)
+    assert [list(items) for _, items in read_ahead(read, keys)] == [[key] for key in keys]
+    assert sorted(started) == list(keys)
+
+
+def test_workers_where_the_system_does_not_tell_which_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert usual_workers() == 4
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert usual_workers() == 2

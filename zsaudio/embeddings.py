@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from zsaudio.audio import AudioReader
-from zsaudio.errors import OptionError, ZsaudioError
+from zsaudio.errors import ModelError, OptionError, ZsaudioError
 from zsaudio.models.base import Encoder, LabelBank, Model
 from zsaudio.models.cache import cache_folder, write_atomically
 from zsaudio.models.probe import probe
@@ -114,6 +114,8 @@ def embed_clips(
                 if len(batch) == batch_size:
                     _encode(model, batch, rounded=cache)
                     batch = []
+        except ModelError:  # the encoder's, not this recording's
+            raise
         except (ZsaudioError, OSError) as error:
             clip.error = error
         unfinished.append((clip, n_windows))

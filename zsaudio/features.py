@@ -5,6 +5,11 @@ Conventions: waveforms are float32 ``(batch, n_samples)`` in [-1, 1]; spectrogra
 stores them with its weights, so that the front end cannot drift from what the model was trained on.
 """
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,3 +68,66 @@ class LogMel(nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         mel: Tensor = power.to(self.filters.dtype) @ self.filters
         return mel
+
+
+class SlidingLogMel:
+    """Spectrograms of one window after another, where frames that neighbours share are computed once.
+
+    Windows of a recording that overlap by whole frames have the same numbers there, but for a few frames at
+    either edge, which see the mirrored signal. Whether windows overlap is seen from their samples.
+
+    Parameters
+    ----------
+    log_mel
+        Makes the spectrograms.
+    pad
+        Makes a waveform ``(1, n_samples)`` of a window; one of ``n_samples`` it leaves as it is.
+    n_samples
+        Length of a full window. Only such windows share frames.
+    pool
+        Threads.
+    """
+
+    def __init__(
+        self,
+        log_mel: LogMel,
+        pad: Callable[[np.ndarray], Tensor],
+        n_samples: int,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._log_mel, self._pad, self._n_samples, self._pool = log_mel, pad, n_samples, pool
+        self._n_frames = 1 + n_samples // log_mel.hop_length
+        self._edge = -(-(log_mel.n_fft // 2) // log_mel.hop_length)  # frames that may see the mirrored signal
+        self._last = np.zeros(0, np.float32), torch.zeros(0)  # window, spectrogram
+
+    def __call__(self, windows: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return the spectrograms ``(n_frames, n_mels)`` of windows ``(n_samples,)`` or shorter."""
+        last, mel = self._last
+        shifts = [self._shift(before, window) for before, window in pairwise([last, *windows])]
+        mels = []
+        for new, shift in zip(self._pool.map(self._new_frames, windows, shifts), shifts, strict=True):
+            head, tail = new[: self._edge], new[self._edge :]
+            mel = new if shift is None else torch.cat([head, mel[shift + self._edge : -self._edge], tail])
+            mels.append(mel)
+        self._last = windows[-1].copy(), mel  # a copy, as the caller may reuse the array
+        return mels
+
+    def _shift(self, before: np.ndarray, window: np.ndarray) -> int | None:
+        """Return by how many frames a window is later than the one before; None: they share nothing."""
+        if not len(before) == len(window) == self._n_samples:
+            return None
+        hop = self._log_mel.hop_length
+        starts = before[: (self._n_frames - 3 * self._edge) * hop].reshape(-1, hop)[:, :16]
+        shift = int((starts == window[:16]).all(axis=1).argmax())  # the first that looks like it, or 0
+        same = np.array_equal(before[shift * hop :], window[: self._n_samples - shift * hop])
+        return shift if same else None
+
+    def _new_frames(self, window: np.ndarray, shift: int | None) -> Tensor:
+        """Return the frames that the window before lacks: a few at the start, and those at the end."""
+        waveform, edge, hop = self._pad(window), self._edge, self._log_mel.hop_length
+        if shift is None:
+            new: Tensor = self._log_mel(waveform)[0]
+            return new
+        head = self._log_mel(waveform[:, : 2 * edge * hop])[0, :edge]
+        tail = self._log_mel(waveform[:, (self._n_frames - shift - 2 * edge) * hop :])[0, edge:]
+        return torch.cat([head, tail])

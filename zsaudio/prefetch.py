@@ -3,6 +3,7 @@
 Decoding and resampling release Python's lock, so they run beside the encoder in threads.
 """
 
+import os
 import queue
 import threading
 from collections import deque
@@ -15,9 +16,25 @@ K = TypeVar("K")
 T = TypeVar("T")
 _Lane = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (there is more, item or error)
 
+_MOST_WORKERS = 8
+
+
+def usual_workers() -> int:
+    """Return how many threads read: one a processor that this process may use, but 2 to 8.
+
+    An encoder on two processors is slower than one thread that decodes; one on a GPU may be faster than two.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    n_processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(max(n_processors, 2), _MOST_WORKERS)
+
 
 def read_ahead(
-    read: Callable[[K], Iterator[T]], keys: Iterable[K], workers: int = 2, depth: int = 4, ahead: int = 2
+    read: Callable[[K], Iterator[T]],
+    keys: Iterable[K],
+    workers: int | None = None,
+    depth: int = 4,
+    ahead: int | None = None,
 ) -> Generator[tuple[K, Iterator[T]], None, None]:
     """Run ``read(key)`` ahead of the consumer; yield each key, in order, with an iterator over its items.
 
@@ -28,17 +45,18 @@ def read_ahead(
     keys
         What to read, in order.
     workers
-        Keys that are read at a time.
+        Keys that are read at a time; None: ``usual_workers()``.
     depth
         Items of each key that wait for the consumer at most.
     ahead
-        Keys that are being read or wait for the consumer, at most.
+        Keys that are being read or wait for the consumer, at most; None: as many as ``workers``.
 
     Notes
     -----
     An exception in ``read`` is raised where that key's items are read; the other keys go on. Closing the
     generator ends the threads.
     """
+    workers = workers or usual_workers()
     stop = threading.Event()
 
     def put(lane: "_Lane[T]", entry: tuple[bool, "T | BaseException | None"]) -> bool:
@@ -70,7 +88,7 @@ def read_ahead(
                 pool.submit(produce, *lanes[-1])
 
         try:
-            start(ahead)
+            start(ahead or workers)
             while lanes:
                 key, lane = lanes.popleft()
                 yield key, _drain(lane)

@@ -56,7 +56,8 @@ class Recognizer:
         ``"max"``: a clip's score is that of its best window; ``"mean"``: the mean over its windows. Of a
         keyword, the best place always counts.
     batch_size
-        Windows that go through the model together, across files.
+        Windows that go through the model together, across files. On a processor CLAP takes them one by one
+        in any case; a GPU never gets more than this at once, and may be faster with 64.
 
     Raises
     ------

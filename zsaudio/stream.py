@@ -56,7 +56,8 @@ class EventFinder:
     ) -> Iterator[ClipEvents]:
         """Yield the events of recordings, in order; the next audio is decoded meanwhile.
 
-        ``batch_size`` windows are heard together.
+        ``batch_size`` windows are heard together. Two recordings are read at a time: they are long, and more
+        would take memory only.
         """
 
         def read(clip: Clip) -> Iterator[Part]:
@@ -67,7 +68,7 @@ class EventFinder:
                 yield from parts
             clip.duration_s, clip.sample_rate = reader.seconds_read, reader.sample_rate
 
-        with closing(read_ahead(read, map(Clip, sources))) as reading:
+        with closing(read_ahead(read, map(Clip, sources), workers=2)) as reading:
             for clip, parts in reading:
                 name = source_name(clip.source)
                 events = sorted(self._events(_batches(clip.guard(parts), batch_size)))

@@ -32,7 +32,7 @@ from zsaudio.models.base import LabelBank
 from zsaudio.models.cache import TextCache
 from zsaudio.models.checkpoint import find_checkpoint, identity, importing_transformers, load_part
 from zsaudio.models.clap_audio import DTYPES, ClapAudio
-from zsaudio.models.device import resolve_device
+from zsaudio.models.device import explaining_full_memory, resolve_device
 from zsaudio.models.threads import start_threads
 
 # What is heard when nothing in particular is: positive prompts, since CLAP does not understand "no sound".
@@ -145,7 +145,7 @@ class Clap:
 
         config = self._config.text_config
         tokenizer = load_part(AutoTokenizer, self._folder)
-        tower = load_part(ClapTextModelWithProjection, self._folder, config=config).to(self.device)
+        tower = load_part(ClapTextModelWithProjection, self._folder, config=config)
         # Positions count from the padding token's id on.
         max_length = min(tokenizer.model_max_length, config.max_position_embeddings - config.pad_token_id - 1)
 
@@ -158,7 +158,9 @@ class Clap:
             return embeddings.cpu()
 
         batches = [prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH)]
-        return normalize(torch.cat(list(self._pool.map(embed, batches))), dim=-1).numpy()
+        with explaining_full_memory(self.device):
+            tower.to(self.device)
+            return normalize(torch.cat(list(self._pool.map(embed, batches))), dim=-1).numpy()
 
 
 def _audio_tower_class() -> Any:

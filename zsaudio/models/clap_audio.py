@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from zsaudio.errors import AudioError
-from zsaudio.features import LogMel
+from zsaudio.features import LogMel, SlidingLogMel
+from zsaudio.models.clap_gpu import Batches, TowerOnGpu, first_batch_size
 from zsaudio.models.htsat import HtsatOnProcessor, has_onednn
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _MIN_COSINE = 0.999  # of an embedding in half precision with that in float32, for the former to be taken
-_GPU_BATCH = 32
+
+_Embed = Callable[[Sequence[np.ndarray]], Tensor]  # windows -> embeddings (n_windows, dim), not normalised
 
 
 class ClapAudio:
@@ -56,47 +58,43 @@ class ClapAudio:
 
     def __call__(self, windows: Sequence[np.ndarray]) -> np.ndarray:
         """Return the embeddings ``(n_windows, dim)``, unit norm."""
-        return self._run(self._embed, windows).numpy()
+        return normalize(self._embed(windows), dim=-1).numpy()
 
-    def _run(self, embed: Callable[[Tensor], Tensor], windows: Sequence[np.ndarray]) -> Tensor:
-        if self._device.type == "cpu":
-            embeddings = torch.stack(list(self._pool.map(lambda window: embed(self._mel(window)), windows)))
-        else:
-            batches = [windows[start : start + _GPU_BATCH] for start in range(0, len(windows), _GPU_BATCH)]
-            mels = (torch.stack(list(self._pool.map(self._mel, batch))) for batch in batches)
-            embeddings = torch.cat([embed(batch.to(self._device)).cpu() for batch in mels])
-        return normalize(embeddings, dim=-1)
+    def _embedder(self, dtype: torch.dtype) -> _Embed:
+        return self._on_processor(dtype) if self._device.type == "cpu" else self._on_gpu(dtype)
 
-    def _mel(self, window: np.ndarray) -> Tensor:
-        """Return the spectrogram ``(n_frames, n_mels)`` of a window."""
-        if not 0 < len(window) <= self._n_samples:
-            raise AudioError(f"a window has {len(window)} samples, but must have 1 to {self._n_samples}")
-        repeated = np.tile(window, self._n_samples // len(window))
-        padded = np.pad(repeated, (0, self._n_samples - len(repeated)))
-        mel: Tensor = self._log_mel(torch.from_numpy(padded)[None])[0]
-        return mel
+    def _on_processor(self, dtype: torch.dtype) -> _Embed:
+        """Return what gives each window to a thread."""
+        tower = HtsatOnProcessor(self._tower, dtype)
+        mels = SlidingLogMel(
+            self._log_mel, lambda window: self._padded([window]), self._n_samples, self._pool
+        )
+        return lambda windows: torch.stack(list(self._pool.map(tower, mels(windows))))
 
-    def _embedder(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """Return what makes embeddings of spectrograms: of one on a processor, of a batch elsewhere."""
-        if self._device.type == "cpu":
-            return HtsatOnProcessor(self._tower, dtype)
-        tower = self._tower.to(self._device, dtype)
+    def _on_gpu(self, dtype: torch.dtype) -> _Embed:
+        """Return what sends windows there in batches."""
+        tower = TowerOnGpu(self._tower, self._log_mel, self._device, dtype, self._pool)
+        return Batches(
+            lambda windows: tower(self._padded(windows)), self._device, first_batch_size(self._device)
+        )
 
-        @torch.inference_mode()
-        def embed(mels: Tensor) -> Tensor:
-            # A fused model takes four channels, but looks at the last three only where `is_longer` is set.
-            is_longer = torch.zeros(len(mels), 1, dtype=torch.bool, device=self._device)
-            embeddings: Tensor = tower(mels[:, None].to(dtype), is_longer=is_longer).audio_embeds
-            return embeddings.float()
-
-        return embed
+    def _padded(self, windows: Sequence[np.ndarray]) -> Tensor:
+        """Return windows ``(n_windows, n_samples)`` of full length, repeated and padded with zeros."""
+        # From pinned memory a GPU fetches them by itself.
+        padded = torch.empty(len(windows), self._n_samples, pin_memory=self._device.type == "cuda")
+        for row, window in zip(padded.numpy(), windows, strict=True):
+            if not 0 < len(window) <= self._n_samples:
+                raise AudioError(f"a window has {len(window)} samples, but must have 1 to {self._n_samples}")
+            end = self._n_samples // len(window) * len(window)
+            row[:end].reshape(-1, len(window))[:] = window
+            row[end:] = 0
+        return padded
 
     def _best_dtype(self, sample_rate: int) -> torch.dtype:
         if not _has_bfloat16(self._device):
             return torch.float32
         sounds = _made_sounds(sample_rate)
-        exact = self._run(self._embedder(torch.float32), sounds)
-        close = self._run(self._embedder(torch.bfloat16), sounds)
+        exact, close = (self._embedder(dtype)(sounds) for dtype in (torch.float32, torch.bfloat16))
         return torch.bfloat16 if cosine_similarity(exact, close).min() >= _MIN_COSINE else torch.float32
 
 
