@@ -57,7 +57,7 @@ class Recognizer:
         keyword, the best place always counts.
     batch_size
         Windows that go through the model together, across files. On a processor CLAP takes them one by one
-        in any case; a GPU never gets more than this at once, and may be faster with 64.
+        in any case; a GPU never gets more than this at once.
 
     Raises
     ------
