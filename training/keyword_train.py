@@ -18,18 +18,9 @@ from torch import Tensor, nn
 
 from training.ema import Average
 from training.keyword_data import Rows
-from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork
+from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
-
-def warp(mel: Tensor, rng: np.random.Generator, most: float = 0.1) -> Tensor:
-    """Stretch each row's mel axis, as a longer or shorter vocal tract does (Jaitly & Hinton, 2013)."""
-    rows, _, bands = mel.shape
-    factors = torch.from_numpy(rng.uniform(1 - most, 1 + most, (rows, 1))).float()
-    at = (torch.arange(bands) * factors).clamp(max=bands - 1)
-    low = at.floor().long().clamp(max=bands - 2)
-    high_share = (at - low).unsqueeze(1)
-    low = low.unsqueeze(1).expand_as(mel)
-    return torch.gather(mel, 2, low) * (1 - high_share) + torch.gather(mel, 2, low + 1) * high_share
+WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
 
 
 def mask(mel: Tensor, rng: np.random.Generator) -> Tensor:
@@ -87,7 +78,8 @@ def train(options: argparse.Namespace) -> None:
         waited += time.monotonic() - asked
         with torch.no_grad():
             mel = network.mel(torch.from_numpy(waves))[:, : waves.shape[1] // config.stride * SHORTEN]
-            mel = mask(warp(mel, rng), rng)
+            factors = torch.from_numpy(rng.uniform(1 - WARP, 1 + WARP, (len(mel), 1))).float()
+            mel = mask(warp(mel, factors), rng)
         with torch.autocast("cpu", torch.bfloat16):
             log_probs = network.symbols(mel)
         lengths = torch.full((len(waves),), log_probs.shape[1])

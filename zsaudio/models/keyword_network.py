@@ -45,6 +45,7 @@ class KeywordConfig:
     kernel: int = 5
     ahead: tuple[int, ...] = (1, 1, 0, 1, 1, 0, 1, 0, 1, 0)
     symbols: int = len(PHONEMES) + 1
+    warps: tuple[float, ...] = (1.0, 1.07)  # of the mel axis: what is heard is the mean over them
 
     @property
     def stride(self) -> int:
@@ -91,6 +92,16 @@ class Block(nn.Module):
         self.norm = nn.Identity()
 
 
+def warp(mel: Tensor, factors: float | Tensor) -> Tensor:
+    """Stretch the mel axis of ``(batch, frames, bands)`` by a factor, or by one a row, ``(batch, 1)``."""
+    bands = mel.shape[2]
+    at = (torch.arange(bands, device=mel.device) * factors).clamp(max=bands - 1).expand(len(mel), bands)
+    low = at.floor().long().clamp(max=bands - 2)
+    high_share = (at - low).unsqueeze(1)
+    low = low.unsqueeze(1).expand_as(mel)
+    return torch.gather(mel, 2, low) * (1 - high_share) + torch.gather(mel, 2, low + 1) * high_share
+
+
 class KeywordNetwork(nn.Module):
     """Phonemes over time.
 
@@ -123,6 +134,15 @@ class KeywordNetwork(nn.Module):
             if isinstance(module, (Block, ConvBlock)):
                 module.fuse()
 
+    def heard(self, mel: Tensor) -> Tensor:
+        """Return the mean of ``symbols`` over warps of the mel axis, normalised again.
+
+        Voices differ in the length of the vocal tract, which stretches the mel axis (Jaitly & Hinton, 2013);
+        what the network hears in one stretch only is often a mistake.
+        """
+        every = [self.symbols(mel if factor == 1.0 else warp(mel, factor)) for factor in self.config.warps]
+        return torch.log_softmax(torch.stack(every).mean(dim=0), dim=-1)
+
     def symbols(self, mel: Tensor) -> Tensor:
         """Return log-probabilities ``(batch, frames // 3, symbols)``; log-mels come in threes."""
         x = self.stem(((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last))
@@ -136,4 +156,4 @@ class KeywordNetwork(nn.Module):
         stride = self.config.stride
         frames = max(1, -(-waveform.shape[1] // stride))
         mel = self.mel(pad(waveform, (0, frames * stride - waveform.shape[1])))
-        return self.symbols(mel[:, :-1])
+        return self.heard(mel[:, :-1])
