@@ -12,7 +12,7 @@ from conftest import Run, tone
 import zsaudio
 from zsaudio.errors import LabelError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.keyword_network import PHONEMES, KeywordConfig, KeywordNetwork
+from zsaudio.models.keyword_network import PHONEMES, KeywordConfig, KeywordNetwork, warp
 from zsaudio.models.nano_keyword import WEIGHTS, NanoKeyword
 from zsaudio.recognizer import Recognizer
 
@@ -187,3 +187,23 @@ class TestCommandLine:
 def test_background_labels_cannot_be_keywords() -> None:
     with pytest.raises(LabelError, match="cannot be background"):
         LabelSet(["dog", Label("keyword: hey", background=True)])
+
+
+def test_the_mel_axis_is_stretched() -> None:
+    ramp = torch.arange(8.0).expand(2, 3, 8)
+    assert torch.equal(warp(ramp, 1.0), ramp)
+    stretched = warp(ramp, torch.tensor([[1.0], [0.5]]))
+    assert torch.equal(stretched[0], ramp[0])
+    assert stretched[1, 0].tolist() == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5])
+    assert warp(ramp, 2.0)[0, 0].tolist() == pytest.approx([0.0, 2.0, 4.0, 6.0, 7.0, 7.0, 7.0, 7.0])
+
+
+def test_what_is_heard_is_the_mean_over_stretches() -> None:
+    torch.manual_seed(0)
+    network = KeywordNetwork(KeywordConfig(width=16, ahead=(1, 0), warps=(1.0, 0.9))).eval()
+    mel = torch.randn(1, 30, 64) - 20
+    with torch.inference_mode():
+        heard, plain, stretched = network.heard(mel), network.symbols(mel), network.symbols(warp(mel, 0.9))
+    mean = (plain + stretched) / 2
+    assert torch.allclose(heard, mean - mean.logsumexp(dim=-1, keepdim=True), atol=1e-5)
+    assert not torch.allclose(heard, plain, atol=1e-3)
