@@ -7,7 +7,6 @@ The loss is connectionist temporal classification over rows of ``keyword_data``.
 """
 
 import argparse
-import math
 import multiprocessing
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from training.ema import Average
 from training.keyword_data import Rows
+from training.optimizer import adamw, set_rate
 from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
 WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
@@ -62,17 +62,12 @@ def train(options: argparse.Namespace) -> None:
     if options.start:
         network.load_state_dict(torch.load(options.start)["network"])
     average = Average(network, 0.998)
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, options.rate, betas=(0.9, 0.98))
+    optimizer = adamw(network.parameters(), options.rate, decay=0.02)
     rng = np.random.default_rng(options.seed)
     print(sum(p.numel() for p in network.parameters()), "parameters", flush=True)
     started, total, waited = time.monotonic(), 0.0, 0.0
     for step in range(1, options.steps + 1):
-        warm, progress = min(1.0, step / 200), step / options.steps
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        set_rate(optimizer, options.rate, step, options.steps, warm_up=200)
         asked = time.monotonic()
         waves, symbols = queue.get()
         waited += time.monotonic() - asked

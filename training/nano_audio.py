@@ -26,6 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.data import FREE, Mels, Sound, esc50, others, partition
 from training.ema import Average
 from training.nano_text import load_text, sentences
+from training.optimizer import adamw, set_rate
 from training.scenes import SceneOptions, Scenes, kind_and_family
 from training.semantic import fit_semantic
 from zsaudio.models.nano import NanoAudio, NanoConfig, mel_filters
@@ -158,16 +159,11 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
             {"scale": torch.tensor(state["scale"]).log(), "bias": torch.tensor(state["bias"])}
         )
     average = Average(audio, 0.998)
-    decay = [p for p in audio.parameters() if p.ndim > 1]
-    rest = [p for p in audio.parameters() if p.ndim <= 1] + list(logits.parameters())
-    groups = [{"params": decay, "weight_decay": options.decay}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, options.rate, betas=(0.9, 0.98))
+    optimizer = adamw([*audio.parameters(), *logits.parameters()], options.rate, options.decay)
     print(f"{run.name}: {len(sounds)} sounds, {len(texts.texts)} texts, {options.steps} steps", flush=True)
     started, total = time.time(), 0.0
     for step in range(1, options.steps + 1):
-        warm, progress = min(1.0, step / 300), step / options.steps
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        set_rate(optimizer, options.rate, step, options.steps, warm_up=300)
         mel, indices = scenes.batch(options.batch)
         bank, true, counts = texts.bank(indices, scenes.rng)
         with torch.autocast("cpu", torch.bfloat16):

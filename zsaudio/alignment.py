@@ -6,11 +6,10 @@ dynamic programming over the states of its sequence, with optional blanks betwee
 ICML 2006), against a *filler* that may say anything: in each frame it says the likeliest symbol. That is a
 log-likelihood ratio, 0 where the network says the keyword and nothing else, and below 0 elsewhere. Where the
 network is in doubt, in noise above all, every symbol is nearly as likely as the likeliest, and any keyword
-would fit. So doubt costs, too: a share of how unlikely the likeliest symbol is.
+would fit. So doubt costs, too: in proportion to how unlikely the likeliest symbol is.
 
 Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
-keyword's level in ordinary speech say together (``Calibration``). The more symbols fit, the more a good fit
-means: few sequences of eight phonemes sound like another keyword, many of three do.
+keyword's level in ordinary speech say together (``Calibration``).
 
 Conventions: log-probabilities are ``(n_frames, n_symbols)``; frames are counted from the start of the stream.
 """

@@ -1,0 +1,24 @@
+"""The optimiser and the learning rate that both audio networks are trained with."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def adamw(parameters: Iterable[nn.Parameter], rate: float, decay: float) -> torch.optim.AdamW:
+    """Return AdamW (arXiv 1711.05101) in which matrices and kernels decay; vectors and scalars do not."""
+    every = list(parameters)
+    groups = [
+        {"params": [p for p in every if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, rate, betas=(0.9, 0.98))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: int, warm_up: int) -> None:
+    """Set the learning rate of a step: up in a line, then down to a hundredth along a cosine."""
+    factor = min(1.0, step / warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    for group in optimizer.param_groups:
+        group["lr"] = rate * factor
