@@ -294,18 +294,18 @@ def test_bfloat16_is_close(checkpoint: Path) -> None:
 def test_auto_takes_bfloat16_only_where_it_is_native_and_close(
     unfused: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clap_audio, "_has_bfloat16", lambda _: True)
+    monkeypatch.setattr(clap_audio, "has_bfloat16", lambda _: True)
     assert Clap(str(unfused)).dtype == torch.bfloat16
     monkeypatch.setattr(clap_audio, "_MIN_COSINE", 0.9999999)
     assert Clap(str(unfused)).dtype == torch.float32
     monkeypatch.setattr(clap_audio, "_MIN_COSINE", 0.0)
-    monkeypatch.setattr(clap_audio, "_has_bfloat16", lambda _: False)
+    monkeypatch.setattr(clap_audio, "has_bfloat16", lambda _: False)
     assert Clap(str(unfused)).dtype == torch.float32
 
 
 def test_a_processor_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True}, raising=False)
-    assert not clap_audio._has_bfloat16(torch.device("cpu"))
+    assert not clap_audio.has_bfloat16(torch.device("cpu"))
 
 
 def test_a_torch_without_onednn_gives_the_same(unfused: Path, monkeypatch: pytest.MonkeyPatch) -> None:

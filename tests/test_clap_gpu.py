@@ -2,19 +2,26 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from clap_checkpoint import made_clips, save_clap_checkpoint
 from torch import Tensor
 
+from zsaudio import DetectionOptions, Recognizer
+from zsaudio.audio import AudioReader
+from zsaudio.embeddings import embed_clips
 from zsaudio.errors import AudioError, ModelError
-from zsaudio.models import clap_audio, clap_gpu
+from zsaudio.models import clap_audio, clap_gpu, upload
 from zsaudio.models.clap import Clap
 from zsaudio.models.clap_audio import ClapAudio
 from zsaudio.models.clap_gpu import Batches, first_batch_size
+from zsaudio.resample import resample
 
 CPU = torch.device("cpu")
 
@@ -64,12 +71,54 @@ def test_trying_bfloat16_does_not_round_the_weights(
     checkpoint: Path, as_on_gpu: Callable[[Path, str], Clap], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = embed(as_on_gpu(checkpoint, "float32"), made_clips())
-    monkeypatch.setattr(clap_audio, "_has_bfloat16", lambda _: True)
+    monkeypatch.setattr(clap_audio, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(clap_audio, "_MIN_COSINE", 1.1)
     model = Clap(str(checkpoint))
     monkeypatch.setattr(ClapAudio, "_embedder", ClapAudio._on_gpu)
     assert model.dtype == torch.float32
     np.testing.assert_array_equal(embed(model, made_clips()), expected)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_recordings_are_resampled_where_the_model_is(
+    checkpoint: Path,
+    as_on_gpu: Callable[[Path, str], Clap],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    rate: int,
+) -> None:
+    model = as_on_gpu(checkpoint, "float32")
+    if find_spec("torchaudio") is None:
+        by_soxr = SimpleNamespace(
+            resample=lambda rows, a, b, **_: torch.from_numpy(resample(rows[0].numpy(), a, b)[None])
+        )
+        monkeypatch.setattr(upload, "_torchaudio", lambda: by_soxr)
+    long, short = tmp_path / "long.wav", tmp_path / "short.wav"
+    noise = np.random.default_rng(0).standard_normal(rate * 26) * np.hanning(rate * 26)
+    soundfile.write(long, 0.1 * np.convolve(noise, np.full(4, 0.25), "same"), rate)
+    soundfile.write(short, 0.1 * np.sin(np.arange(3 * rate + 7) / 9), rate)
+    labels = ["rain", "a dog"]
+    options = DetectionOptions(window_s=10, hop_s=5)
+    sources = [long, short, long]
+
+    def listen() -> tuple[list[list[float]], list[float], list[np.ndarray]]:
+        recognizer, frames = Recognizer(labels, model, batch_size=1), []
+        tags = [sorted((tag.label, tag.score) for tag in clip.tags) for clip in recognizer.tag_batch(sources)]
+        list(recognizer.detect_batch([long], options=options, on_scores=frames.append))
+        embedded = [clip.mean() for clip in embed_clips(model, sources, batch_size=1, cache=False)]
+        return [[score for _, score in own] for own in tags], [tuple(f.scores) for f in frames], embedded
+
+    expected = listen()
+    monkeypatch.setattr("zsaudio.models.clap.resamples_on", lambda _: True)
+    rates = []
+    monkeypatch.setattr(
+        AudioReader,
+        "blocks",
+        lambda self, rate, blocks=AudioReader.blocks: rates.append(rate) or blocks(self, rate),
+    )
+    for found, wanted in zip(listen(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+    assert set(rates) == {rate}
 
 
 # --- Batches ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from zsaudio.windows import Window, Windower
+from zsaudio.windows import Excerpt, ExcerptWindower, Window, Windower, clip_windower, windower_for
 
 
 def cut(n_samples: int, window: int, hop: int, size: int | None = None, grid: int = 1) -> list[Window]:
@@ -61,3 +61,57 @@ def test_sliver_of_a_tail_moves_the_last_window_back() -> None:
 def test_impossible_hops(window: int, hop: int, grid: int) -> None:
     with pytest.raises(ValueError, match="hop"):
         Windower(window, hop, grid)
+
+
+def cut_excerpts(
+    n_samples: int, rate: int, window: int, hop: int, size: int, margin: int, after: int | None = None
+) -> list[Window]:
+    windower = ExcerptWindower(rate, 48, margin, window, hop, after=after)
+    samples = np.arange(n_samples, dtype=np.float32)
+    windows = [w for at in range(0, n_samples, size) for w in windower.push(samples[at : at + size])]
+    return windows + windower.flush()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("n_samples", [1, 20, 160, 161, 165, 175, 320, 321, 1000])
+@pytest.mark.parametrize(("window", "hop"), [(480, 480), (480, 240)])
+def test_excerpts_are_the_windows_of_the_resampled_recording(
+    n_samples: int, window: int, hop: int, size: int
+) -> None:
+    excerpts = cut_excerpts(n_samples, 16, window, hop, size, margin=10)
+    windows = cut(3 * n_samples, window, hop, grid=3)
+    assert [(w.start, w.end, w.keep_from, w.keep_to) for w in excerpts] == [
+        (w.start, w.end, w.keep_from, w.keep_to) for w in windows
+    ]
+    for w in excerpts:
+        assert isinstance(w.samples, Excerpt)
+        first, last = max(0, w.start // 3 - 10), min(n_samples, w.end // 3 + 10)
+        np.testing.assert_array_equal(w.samples, np.arange(first, last))
+        assert (w.samples.before, w.samples.sample_rate) == (w.start // 3 - first, 16)
+
+
+def test_a_margin_is_a_whole_number_of_samples_at_both_rates() -> None:
+    windows = cut_excerpts(2160, 44, 480, 480, 100, margin=3)
+    assert [w.start for w in windows] == [480 * number for number in range(5)]
+    assert [w.samples.before for w in windows] == [0, 11, 11, 11, 11]  # type: ignore[attr-defined]
+    assert windows[-1].end == windows[-1].keep_to == 2356  # 2356.4
+
+
+class Resamples:
+    sample_rate, window_s, frame_s = 48_000, 10.0, 10.0
+
+    def resample_margin(self, sample_rate: int) -> int | None:
+        return 93 if sample_rate == 44_100 else None
+
+
+def test_only_what_fits_is_cut_at_its_own_rate() -> None:
+    rate, windower = clip_windower(Resamples(), 44_100)
+    assert rate == 44_100
+    assert isinstance(windower, ExcerptWindower)
+    for rate, windower in (
+        clip_windower(Resamples(), 44_099),
+        windower_for(Resamples(), 44_100, 480_000, 160_001),
+        windower_for(Resamples(), 44_100, 480_000, 160_000, after=1),
+    ):
+        assert rate == 48_000
+        assert type(windower) is Windower

@@ -21,6 +21,7 @@ from torch import nn
 from training.ema import Average
 from training.keyword_data import NUMBER
 from training.keyword_text import bare, dictionary
+from training.optimizer import autocast
 from zsaudio.models.letters import FRAMES, LettersNetwork, best_sequences, letter_numbers
 
 
@@ -83,7 +84,7 @@ def main() -> None:
             targets = [
                 said[w][0] if rng.random() < 0.7 else said[w][rng.integers(len(said[w]))] for w in chosen
             ]
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(torch.device("cpu")):
                 log_probs = network(letter_numbers(chosen))
             loss = nn.functional.ctc_loss(
                 log_probs.transpose(0, 1),

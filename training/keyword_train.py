@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training.ema import Average
 from training.keyword_data import Rows
-from training.optimizer import adamw, set_rate
+from training.optimizer import adamw, autocast, set_rate
 from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
 WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
@@ -75,7 +75,7 @@ def train(options: argparse.Namespace) -> None:
             mel = network.mel(torch.from_numpy(waves))[:, : waves.shape[1] // config.stride * SHORTEN]
             factors = torch.from_numpy(rng.uniform(1 - WARP, 1 + WARP, (len(mel), 1))).float()
             mel = mask(warp(mel, factors), rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             log_probs = network.symbols(mel)
         lengths = torch.full((len(waves),), log_probs.shape[1])
         targets = torch.tensor([len(s) for s in symbols])

@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.data import FREE, Mels, Sound, esc50, others, partition
 from training.ema import Average
 from training.nano_text import load_text, sentences
-from training.optimizer import adamw, set_rate
+from training.optimizer import adamw, autocast, set_rate
 from training.scenes import SceneOptions, Scenes, kind_and_family
-from training.semantic import fit_semantic
+from training.semantic import fit_semantic, names
 from zsaudio.models.nano import NanoAudio, NanoConfig, mel_filters
 
 STRICT = 0.78  # cosine of texts that mean the same, where many are alike
@@ -45,8 +45,9 @@ class Run:
 
     def sounds(self, data: Path, work: Path) -> list[Sound]:
         """Return the sounds that the run may learn from."""
+        captions = read_captions(work)
         chosen = [
-            sound
+            replace(sound, texts=sound.texts + captions[sound.category])
             for sound in esc50(data)
             if sound.fold in self.folds and (not self.licences or sound.licence in self.licences)
         ]
@@ -63,6 +64,12 @@ def choose_run(options: argparse.Namespace) -> Run:
     if options.inner:
         return Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
     return Run("ship", licences=FREE)
+
+
+def read_captions(work: Path, learned: bool = True) -> dict[str, tuple[str, ...]]:
+    """Return captions that say a class: every other one is learned, the rest is for choosing settings."""
+    found = json.loads((work / "captions.json").read_text(encoding="utf-8"))
+    return {name: tuple(own[not learned :: 2]) for name, own in found.items()}
 
 
 class Texts:
@@ -87,8 +94,9 @@ class Texts:
             self.vectors = text.project(sentence).clone()
         cosines = (sentence @ sentence.T).numpy()
         near = cosines > synonym
-        names = {sound.texts[0] for sound in sounds if sound.fold}
-        self.core = np.array(sorted(number[name] for name in names))
+        said = {sound.texts[0]: names(sound) for sound in sounds if sound.fold}
+        self.core = np.array(sorted(number[name] for name in said))
+        self.other_names = [[number[text] for text in own] for own in said.values()]
         self.true = np.zeros((len(sounds), len(self.texts)), bool)
         self.near = np.zeros_like(self.true)
         self.of_sound = [[number[text] for text in sound.texts] for sound in sounds]
@@ -108,6 +116,7 @@ class Texts:
         for indices in scenes:
             for index in indices:
                 chosen.add(int(rng.choice(self.of_sound[index])))
+        chosen.update(int(rng.choice(own)) for own in self.other_names)
         chosen.update(rng.choice(len(self.texts), extra, replace=False).tolist())
         bank = np.array(sorted(chosen))
         true = np.stack([self.true[indices][:, bank].any(0) for indices in scenes])
@@ -144,16 +153,17 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     """Train one run, by default the one that the options ask for, and write its checkpoint."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
+    device = torch.device(options.device)
     run = run or choose_run(options)
     sounds = run.sounds(options.data, options.work)
     config = NanoConfig()
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
     scenes = Scenes(sounds, mels, SceneOptions(), options.seed)
     texts = Texts(sounds, run.unseen, options.data, options.work)
-    audio = NanoAudio(config, mel_filters(config)).to(memory_format=torch.channels_last)
-    logits = Logits()
+    audio = NanoAudio(config, mel_filters(config)).to(device, memory_format=torch.channels_last)
+    logits = Logits().to(device)
     if options.start:
-        state = torch.load(options.start)
+        state = torch.load(options.start, map_location=device)
         audio.load_state_dict(state["audio"], strict=False)
         logits.load_state_dict(
             {"scale": torch.tensor(state["scale"]).log(), "bias": torch.tensor(state["bias"])}
@@ -161,27 +171,29 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     average = Average(audio, 0.998)
     optimizer = adamw([*audio.parameters(), *logits.parameters()], options.rate, options.decay)
     print(f"{run.name}: {len(sounds)} sounds, {len(texts.texts)} texts, {options.steps} steps", flush=True)
-    started, total = time.time(), 0.0
+    started, total = time.time(), torch.zeros((), device=device)
     for step in range(1, options.steps + 1):
         set_rate(optimizer, options.rate, step, options.steps, warm_up=300)
         mel, indices = scenes.batch(options.batch)
         bank, true, counts = texts.bank(indices, scenes.rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            frames = audio.embed(torch.from_numpy(mel))
+        with autocast(device):
+            frames = audio.embed(torch.from_numpy(mel).to(device))
+        bank, true, counts = (part.to(device) for part in (bank, true, counts))
         loss = contrastive_loss(logits(frames.float(), bank), true, counts, options)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(audio.parameters(), 2.0)
         optimizer.step()
         average.update(audio)
-        total += loss.item()
+        total += loss.detach()
         if step % 100 == 0:
             scale, bias = logits.scale.exp().item(), logits.bias.item()
             log = f"step {step} loss {total / 100:.3f} scale {scale:.1f} bias {bias:.1f}"
             print(f"{log} {time.time() - started:.0f} s", flush=True)
-            total = 0.0
+            total.zero_()
         if step % 500 == 0 or step == options.steps:
-            state = {"audio": average.state, "scale": logits.scale.exp().item(), "bias": logits.bias.item()}
+            state = {"audio": {name: value.cpu() for name, value in average.state.items()}}
+            state |= {"scale": logits.scale.exp().item(), "bias": logits.bias.item()}
             state |= {"run": run.name, "step": step, "minutes": (time.time() - started) / 60}
             torch.save(state, options.work / f"{options.tag or run.name}.pt")
 
@@ -222,6 +234,7 @@ def main() -> None:
     )
     parser.add_argument("--softmax", type=float, default=0.5, help="weight of the softmax loss")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--tag", help="name of the checkpoint, if not the run's")
     options = parser.parse_args()

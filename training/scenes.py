@@ -12,6 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from training.data import Mels, Sound
+from zsaudio.models.nano import NanoConfig, mel_filters
 
 FLOOR_DB = -50.0
 KINDS = ("ESC-50", "speech", "alarms", "formula", "instruments")
@@ -42,6 +43,9 @@ class SceneOptions:
     shift: int = 3  # bands
     masks: int = 2
     rooms: float = 0.35  # how often a sound is in a room
+    noise: float = 0.45  # how often there is background noise
+    noise_db: tuple[float, float] = (3.0, 35.0)  # how far it is below the scene
+    telephones: float = 0.16  # how often a sound comes through a telephone or a small loudspeaker
     shares: tuple[float, ...] = (0.52, 0.1, 0.14, 0.1, 0.14)  # of the kinds
 
 
@@ -60,6 +64,9 @@ class Scenes:
             kind, family = kind_and_family(sound)
             families[kind].setdefault(family, []).append(index)
         self.families = [list(families[kind].values()) for kind in KINDS]
+        filters = mel_filters(NanoConfig()).double().numpy()
+        self.widths = filters.sum(0)  # of the bands, in bins
+        self.centres = np.arange(len(filters)) @ filters / self.widths
 
     def pick(self) -> int:
         """Return the index of a random sound."""
@@ -99,11 +106,20 @@ class Scenes:
             result = result[:, bands]
         return result
 
+    def noise(self, power: np.ndarray) -> np.ndarray:
+        """Return mel powers of noise of some colour, from white or bluer to brown, for under a scene."""
+        colour = self.widths * self.centres ** -self.rng.uniform(-0.3, 2.2)
+        colour *= 10 ** (self.curve(len(colour)) / 20)
+        level = power.sum(1).mean() * 10 ** (-self.rng.uniform(*self.options.noise_db) / 10)
+        return np.asarray(
+            level * colour / colour.sum() * self.rng.gamma(self.widths, 1 / self.widths, power.shape)
+        )
+
     def curve(self, bands: int) -> np.ndarray:
         """Return a smooth random filter, in dB."""
         points = self.rng.normal(0, self.options.filter_db, 5)
         points = np.interp(np.linspace(0, 4, bands), np.arange(5), points)
-        if self.rng.random() < 0.08:  # a telephone or a small loudspeaker
+        if self.rng.random() < self.options.telephones:
             points[bands - int(self.rng.integers(8, 24)) :] -= 40
             points[: int(self.rng.integers(0, 10))] -= 30
         return points.astype(np.float32)
@@ -127,10 +143,8 @@ class Scenes:
             power = power + (self.room(own) if rng.random() < options.rooms else own)
         level = float(np.clip(rng.normal(0, options.gain_db), -20, 20))
         level -= max(0.0, reference + level - 38)
-        if rng.random() < 0.3:  # background noise of some colour
-            colour = np.linspace(0, -rng.uniform(0, 35), power.shape[1]) + self.curve(power.shape[1]) / 2
-            below = reference - rng.uniform(8, 40)
-            power = power + 10 ** ((below + colour) / 10) * rng.exponential(1.0, power.shape).clip(0.1)
+        if rng.random() < options.noise:
+            power = power + self.noise(power)
         db = 10 * np.log10(np.maximum(power, 1e-9)) + level
         for _ in range(rng.integers(0, options.masks + 1)):
             width, start = int(rng.integers(2, 9)), int(rng.integers(0, db.shape[1]))

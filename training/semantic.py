@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from training.data import Mels, Sound
+from training.data import Mels, Sound, title_words
 from training.nano_text import sentences
 from zsaudio.models.nano import NanoAudio, NanoText
 
@@ -23,7 +23,8 @@ Fitted = tuple[dict[str, Tensor], Tensor]  # the head, the learned texts
 
 def names(sound: Sound) -> tuple[str, ...]:
     """Return what a sound is called, without the title of the recording."""
-    return sound.texts[:-1] if sound.fold and len(sound.texts) > 5 else sound.texts
+    title = title_words(sound.title) if sound.fold else ""
+    return tuple(text for text in sound.texts if text != title)
 
 
 @torch.inference_mode()

@@ -28,7 +28,7 @@ from zsaudio.models.cache import cache_folder, write_atomically
 from zsaudio.models.probe import probe
 from zsaudio.models.replay import logits_from
 from zsaudio.prefetch import read_ahead
-from zsaudio.windows import Window, Windower
+from zsaudio.windows import Window, clip_windower, cut_recording
 
 
 @dataclass
@@ -86,11 +86,9 @@ def embed_clips(
         if (known := _load(folder, path)) is not None:
             yield known
             return
-        frame, window = (round(s * model.sample_rate) for s in (model.frame_s, model.window_s))
-        windower = Windower(window, hop=window - window % frame, grid=frame)
-        for block in AudioReader(path).blocks(model.sample_rate):
-            yield from windower.push(block)
-        yield from windower.flush()
+        reader = AudioReader(path)
+        for parts in cut_recording(reader, [clip_windower(model, reader.sample_rate)]):
+            yield from (window for _, window in parts)
 
     unfinished: deque[tuple[ClipEmbedding, int]] = deque()  # and how many windows it has
     batch: list[tuple[ClipEmbedding, Window]] = []

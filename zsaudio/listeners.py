@@ -26,7 +26,7 @@ from zsaudio.labels import Label
 from zsaudio.models.base import LabelBank, Model, SpeechModel
 from zsaudio.scoring import to_scores
 from zsaudio.spotting import KeywordDetector
-from zsaudio.windows import Window
+from zsaudio.windows import Window, Windower, windower_for
 
 KEYWORD_HOP_S = 0.09  # new audio in each window of live speech: more would be late
 KEYWORD_FRAMES = 5  # of a model of speech that are told as one
@@ -55,6 +55,10 @@ class Listener(Protocol):
     @property
     def labels(self) -> Sequence[Label]:
         """The labels that its scores are of."""
+        ...
+
+    def windower(self, sample_rate: int) -> tuple[int, Windower]:
+        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
         ...
 
     def begin(self) -> None:
@@ -131,6 +135,12 @@ def plan_keyword_windows(model: SpeechModel, hop_s: float) -> WindowPlan:
     return WindowPlan(before + hop + after, hop, after, frame)
 
 
+def keyword_windower(model: SpeechModel, hop_s: float) -> tuple[int, Windower]:
+    """Return what cuts audio for a model of speech, and the rate at which that takes it."""
+    plan = plan_keyword_windows(model, hop_s)
+    return model.sample_rate, Windower(plan.window, plan.hop, plan.grid, plan.after)
+
+
 class SoundListener:
     """Listens for sounds.
 
@@ -159,6 +169,11 @@ class SoundListener:
         self.labels = [label for label in labels if not label.background]
         self._frame = round(model.frame_s * model.sample_rate)
         self.begin()
+
+    def windower(self, sample_rate: int) -> tuple[int, Windower]:
+        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
+        plan = self.plan
+        return windower_for(self._model, sample_rate, plan.window, plan.hop, plan.grid, plan.after)
 
     def begin(self) -> None:
         """Begin a new stream."""
@@ -204,8 +219,12 @@ class KeywordListener:
     ) -> None:
         self._model, self._bank, self._options = model, bank, options
         self.sample_rate, self.labels = model.sample_rate, labels
-        self.plan = plan_keyword_windows(model, hop_s)
+        self.plan, self._hop_s = plan_keyword_windows(model, hop_s), hop_s
         self.begin()
+
+    def windower(self, sample_rate: int) -> tuple[int, Windower]:
+        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
+        return keyword_windower(self._model, self._hop_s)
 
     def begin(self) -> None:
         """Begin a new stream."""
@@ -239,7 +258,7 @@ def frames_kept(window: Window, n_frames: int, frame: int) -> Iterator[tuple[int
     yielded fill the part ``[keep_from, keep_to)`` without gaps.
     """
     starts = window.start + frame * np.arange(n_frames)
-    ends = np.minimum(starts + frame, window.start + len(window.samples))
+    ends = np.minimum(starts + frame, window.end)
     middles = (starts + ends) / 2
     kept = np.flatnonzero((middles >= window.keep_from) & (middles < window.keep_to) & (starts < ends))
     if not len(kept):  # the frame is longer than the part that it speaks for

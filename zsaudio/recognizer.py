@@ -19,7 +19,7 @@ from zsaudio.listeners import (
     Listener,
     SoundListener,
     frames_kept,
-    plan_keyword_windows,
+    keyword_windower,
 )
 from zsaudio.models.base import Model, SpeechModel
 from zsaudio.models.registry import load_keyword_model, load_model
@@ -27,7 +27,7 @@ from zsaudio.models.speech import Speech
 from zsaudio.prefetch import read_ahead
 from zsaudio.scoring import ClipTags, Pool, Tag, pool_clip, pool_frames, rank
 from zsaudio.stream import FILE_HOP_S, LIVE_HOP_S, Clip, EventFinder, OnScores, Part
-from zsaudio.windows import Windower, cut_blocks
+from zsaudio.windows import clip_windower, cut_recording
 
 log = logging.getLogger("zsaudio")
 
@@ -300,18 +300,13 @@ class Recognizer:
 
     def _parts(self, clip: "_Clip") -> Iterator[Part]:
         """Decode, resample and cut one clip; runs in a thread. Part 0 is for sounds, 1 for keywords."""
+        reader = AudioReader(clip.source, clip.sample_rate)
         windowers = []
         if self.model is not None:
-            rate = self.model.sample_rate
-            window, frame = round(self.model.window_s * rate), round(self.model.frame_s * rate)
-            windowers.append((rate, Windower(window, hop=window - window % frame, grid=frame)))
+            windowers.append(clip_windower(self.model, reader.sample_rate))
         if self.keyword_model is not None:
-            plan = plan_keyword_windows(self.keyword_model, FILE_HOP_S)
-            windower = Windower(plan.window, plan.hop, plan.grid, plan.after)
-            windowers.append((self.keyword_model.sample_rate, windower))
-        reader = AudioReader(clip.source, clip.sample_rate)
-        rate = max(rate for rate, _ in windowers)
-        for parts in cut_blocks(reader.blocks(rate), rate, windowers):
+            windowers.append(keyword_windower(self.keyword_model, FILE_HOP_S))
+        for parts in cut_recording(reader, windowers):
             for number, each in parts:
                 yield number if self.model is not None else 1, each
         clip.duration_s = reader.seconds_read

@@ -19,7 +19,7 @@ from zsaudio.events import ClipEvents, Event, FrameScores
 from zsaudio.labels import Label
 from zsaudio.listeners import Listener
 from zsaudio.prefetch import read_ahead
-from zsaudio.windows import Window, Windower, cut_blocks
+from zsaudio.windows import Window, Windower, cut_blocks, cut_recording
 
 FILE_HOP_S = 30.0  # new audio in each window of a file, for models of bounded context
 LIVE_HOP_S = 0.5  # the same for live audio
@@ -49,7 +49,7 @@ class EventFinder:
 
     def stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Event]:
         """Yield the events of a stream, each as it closes."""
-        return self._events(self._parts(map(_checked, blocks), sample_rate))
+        return self._events(cut_blocks(map(_checked, blocks), sample_rate, self._windowers(sample_rate)))
 
     def clips(
         self, sources: Iterable[Source], sample_rate: int | None, channel: int | None, batch_size: int
@@ -63,8 +63,7 @@ class EventFinder:
         def read(clip: Clip) -> Iterator[Part]:
             """Decode, resample and cut one recording; runs in a thread."""
             reader = AudioReader(clip.source, sample_rate, channel)
-            rate = max(listener.sample_rate for listener in self._listeners)
-            for parts in self._parts(reader.blocks(rate), rate):
+            for parts in cut_recording(reader, self._windowers(reader.sample_rate)):
                 yield from parts
             clip.duration_s, clip.sample_rate = reader.seconds_read, reader.sample_rate
 
@@ -75,13 +74,9 @@ class EventFinder:
                 found = () if clip.error else tuple(events)
                 yield ClipEvents(name, clip.duration_s, clip.sample_rate or 0, found, clip.error)
 
-    def _parts(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[list[Part]]:
-        """Yield what blocks complete for the listeners, as soon as they do."""
-        windowers = [
-            (each.sample_rate, Windower(each.plan.window, each.plan.hop, each.plan.grid, each.plan.after))
-            for each in self._listeners
-        ]
-        return cut_blocks(blocks, sample_rate, windowers)
+    def _windowers(self, sample_rate: int) -> list[tuple[int, Windower]]:
+        """Return what cuts audio of a rate for the listeners."""
+        return [listener.windower(sample_rate) for listener in self._listeners]
 
     def _events(self, batches: Iterable[list[Part]]) -> Iterator[Event]:
         merger = _Merger(self._listeners, self._labels)

@@ -34,6 +34,7 @@ from zsaudio.models.checkpoint import find_checkpoint, identity, importing_trans
 from zsaudio.models.clap_audio import DTYPES, ClapAudio
 from zsaudio.models.device import explaining_full_memory, resolve_device
 from zsaudio.models.threads import start_threads
+from zsaudio.models.upload import resample_margin, resamples_on
 
 # What is heard when nothing in particular is: positive prompts, since CLAP does not understand "no sound".
 # None of them names a source, so that hardly any label competes with them; and for one that does ("silence"),
@@ -115,6 +116,13 @@ class Clap:
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the embedding ``(1, dim)``, unit norm."""
         return list(self._audio(windows)[:, None]) if len(windows) else []
+
+    def resample_margin(self, sample_rate: int) -> int | None:
+        """Return how much of a recording ``encode_audio`` needs on either side of a window to resample it.
+
+        None: it takes windows at its own rate only, as without a GPU and torchaudio.
+        """
+        return resample_margin(sample_rate, self.sample_rate) if resamples_on(self.device) else None
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
         """Return the embeddings ``(n_prompts, dim)``, unit norm; those not seen before are cached on disk."""

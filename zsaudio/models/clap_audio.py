@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from zsaudio.errors import AudioError
 from zsaudio.features import LogMel, SlidingLogMel
 from zsaudio.models.clap_gpu import Batches, TowerOnGpu, first_batch_size
 from zsaudio.models.htsat import HtsatOnProcessor, has_onednn
+from zsaudio.models.upload import check_length
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _MIN_COSINE = 0.999  # of an embedding in half precision with that in float32, for the former to be taken
@@ -48,11 +48,12 @@ class ClapAudio:
         self._tower, self._device, self._pool = tower, device, pool
         self.scale: float = tower.logit_scale_a.exp().item()
         self._n_samples: int = extractor.nb_max_samples
+        self._sample_rate: int = extractor.sampling_rate
         filters = extractor.mel_filters if extractor.truncation == "fusion" else extractor.mel_filters_slaney
         self._log_mel = LogMel(
             torch.from_numpy(filters), extractor.fft_window_size, extractor.hop_length, dtype=torch.float64
         )
-        self.dtype = self._best_dtype(extractor.sampling_rate) if dtype == "auto" else getattr(torch, dtype)
+        self.dtype = self._best_dtype() if dtype == "auto" else getattr(torch, dtype)
         self._embed = self._embedder(self.dtype)
         del self._tower
 
@@ -66,39 +67,33 @@ class ClapAudio:
     def _on_processor(self, dtype: torch.dtype) -> _Embed:
         """Return what gives each window to a thread."""
         tower = HtsatOnProcessor(self._tower, dtype)
-        mels = SlidingLogMel(
-            self._log_mel, lambda window: self._padded([window]), self._n_samples, self._pool
-        )
+        mels = SlidingLogMel(self._log_mel, self._padded, self._n_samples, self._pool)
         return lambda windows: torch.stack(list(self._pool.map(tower, mels(windows))))
 
     def _on_gpu(self, dtype: torch.dtype) -> _Embed:
         """Return what sends windows there in batches."""
-        tower = TowerOnGpu(self._tower, self._log_mel, self._device, dtype, self._pool)
-        return Batches(
-            lambda windows: tower(self._padded(windows)), self._device, first_batch_size(self._device)
+        tower = TowerOnGpu(
+            self._tower, self._log_mel, self._device, dtype, self._pool, self._sample_rate, self._n_samples
         )
+        return Batches(tower, self._device, first_batch_size(self._device))
 
-    def _padded(self, windows: Sequence[np.ndarray]) -> Tensor:
-        """Return windows ``(n_windows, n_samples)`` of full length, repeated and padded with zeros."""
-        # From pinned memory a GPU fetches them by itself.
-        padded = torch.empty(len(windows), self._n_samples, pin_memory=self._device.type == "cuda")
-        for row, window in zip(padded.numpy(), windows, strict=True):
-            if not 0 < len(window) <= self._n_samples:
-                raise AudioError(f"a window has {len(window)} samples, but must have 1 to {self._n_samples}")
-            end = self._n_samples // len(window) * len(window)
-            row[:end].reshape(-1, len(window))[:] = window
-            row[end:] = 0
-        return padded
+    def _padded(self, window: np.ndarray) -> Tensor:
+        """Return a window ``(1, n_samples)`` of full length, repeated and padded with zeros."""
+        check_length(len(window), self._n_samples)
+        padded = torch.zeros(self._n_samples)
+        end = self._n_samples // len(window) * len(window)
+        padded.numpy()[:end].reshape(-1, len(window))[:] = window
+        return padded[None]
 
-    def _best_dtype(self, sample_rate: int) -> torch.dtype:
-        if not _has_bfloat16(self._device):
+    def _best_dtype(self) -> torch.dtype:
+        if not has_bfloat16(self._device):
             return torch.float32
-        sounds = _made_sounds(sample_rate)
+        sounds = _made_sounds(self._sample_rate)
         exact, close = (self._embedder(dtype)(sounds) for dtype in (torch.float32, torch.bfloat16))
         return torch.bfloat16 if cosine_similarity(exact, close).min() >= _MIN_COSINE else torch.float32
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """Say whether a device multiplies bfloat16 matrices natively; emulated, they are slow."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

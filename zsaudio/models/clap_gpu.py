@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zsaudio.features import LogMel
 from zsaudio.models.device import explaining_full_memory, free_cache, full_memory, is_full_memory
+from zsaudio.models.upload import Upload
 
 log = logging.getLogger("zsaudio")
 
@@ -36,6 +37,8 @@ class TowerOnGpu:
         Where the tower runs, and in which precision.
     pool
         Threads for the front end where it stays on the processor.
+    sample_rate, n_samples
+        Of the waveforms that the front end takes.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class TowerOnGpu:
         device: torch.device,
         dtype: torch.dtype,
         pool: ThreadPoolExecutor,
+        sample_rate: int,
+        n_samples: int,
     ) -> None:
         self._device, self._dtype, self._pool = device, dtype, pool
         self._mel_there = device.type not in _WITHOUT_FLOAT64
@@ -53,15 +58,14 @@ class TowerOnGpu:
                 device, dtype
             )  # a copy, or bfloat16 would round the original
             self._log_mel = log_mel.to(device) if self._mel_there else log_mel
+        self._upload = Upload(device if self._mel_there else torch.device("cpu"), sample_rate, n_samples)
 
     @torch.inference_mode()
-    def __call__(self, waveforms: Tensor) -> Tensor:
-        """Return the embeddings ``(batch, dim)``, not normalised, of waveforms ``(batch, n_samples)``.
-
-        Both are in the machine's own memory. Waveforms in pinned memory are sent without waiting.
-        """
+    def __call__(self, windows: Sequence[np.ndarray]) -> Tensor:
+        """Return the embeddings ``(n_windows, dim)``, not normalised, in the machine's own memory."""
+        waveforms = self._upload(windows)
         if self._mel_there:
-            mels = self._log_mel(waveforms.to(self._device, non_blocking=True))
+            mels = self._log_mel(waveforms)
         else:
             mels = torch.cat(list(self._pool.map(self._log_mel, torch.split(waveforms, 1)))).to(self._device)
         # A fused model takes four channels, but looks at the last three only where `is_longer` is set.
