@@ -14,7 +14,8 @@ all are done or its time is up:
     zsaudio          Recognizer(labels, model=folder).tag_batch(paths), from the files
 
 transformers is given decoded audio, which is not part of its time; the time of zsaudio includes decoding and
-resampling. Another busy program slows the variants unequally: measure on a quiet machine.
+resampling. bfloat16 is left out on a processor that does not have it. Another busy program slows the variants
+unequally: measure on a quiet machine.
 """
 
 import argparse
@@ -41,6 +42,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": {"patch_embeds_hidden_size": 128, "hidden_size": 1024, "depths": [2, 2, 12, 2]},
 }
 BATCH = 8
+VARIANTS = ("pipeline", "pipeline, 8", "by hand", "zsaudio float32", "zsaudio bfloat16")
 
 
 def main() -> None:
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="*", default=[1, 50, 500], help="numbers of labels")
     parser.add_argument("--seconds", type=float, default=60, help="most time for a line of the table")
     parser.add_argument("--audio", type=Path, help="folder of recordings to make the clips from")
+    parser.add_argument("--figure", type=Path, help="draw the times per window as bars into this file")
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # a line of the table, in its own process
     options = parser.parse_args()
     if options.variant:
@@ -63,28 +66,35 @@ def main() -> None:
         machine = run(folder, options.size, 0, 0)
         print(f"CLAP {options.size}, {machine['gflop']:.1f} GFLOP a window; {kind}")
         print(f"{machine['threads']} threads, torch {machine['torch']}; matrix products, GFLOP/s: ", end="")
-        print(f"float32 {machine['float32']:.0f}, bfloat16 {machine['bfloat16']:.0f}")
+        print(f"float32 {machine['float32']:.0f}, bfloat16 {machine['bfloat16']:.0f}\n")
+        tables = {}
         for n_labels in options.labels:
-            print(f"\n{options.clips} clips of {CLIP_S} s, {n_labels} labels")
-            print_table(folder, n_labels, options.seconds, machine)
+            print(title := f"{options.clips} clips of {CLIP_S} s, {n_labels} labels")
+            tables[title] = print_table(folder, n_labels, options.seconds, machine)
         if options.minutes:
-            print(f"\none recording of {options.minutes:g} minutes, windows of 10 s every 5 s, 50 labels")
-            print_table(folder, 50, options.seconds, machine, recording=True)
-        print("\nstart-up with 50 labels: from nothing to the first clip's tags")
+            print(
+                title := f"one recording of {options.minutes:g} minutes, windows of 10 s every 5 s, 50 labels"
+            )
+            tables[title] = print_table(folder, 50, options.seconds, machine, recording=True)
+        if options.figure:
+            draw(tables, options.figure)
+        print("start-up with 50 labels: from nothing to the first clip's tags")
         for variant, cache in (("by hand", ""), ("zsaudio float32", "cold"), ("zsaudio float32", "warm")):
             os.environ["ZSAUDIO_CACHE"] = str(folder / ("empty" if cache == "cold" else "cache"))
             line = run(folder, variant, 50, 0)
             print(f"{variant + ' ' + cache:22}{line['start']:6.1f} s {line['peak_mb']:6.0f} MB")
 
 
-def print_table(folder: Path, n_labels: int, seconds: float, machine: Any, recording: bool = False) -> None:
-    """Print a line a variant; ratios are in favour of the line."""
+def print_table(
+    folder: Path, n_labels: int, seconds: float, machine: Any, recording: bool = False
+) -> dict[str, float]:
+    """Print a line a variant, ratios in favour of the line; return the seconds per window."""
     print(
         f"{'':22}{'s/window':>9}{'x real time':>12}{'x pipeline':>11}{'x by hand':>10}"
         f"{'of matrix rate':>15}{'peak MB':>9}"
     )
     reference: dict[str, float] = {}
-    for variant in ("pipeline", "pipeline, 8", "by hand", "zsaudio float32", "zsaudio bfloat16"):
+    for variant in VARIANTS if machine["has_bfloat16"] else VARIANTS[:-1]:
         line = run(folder, variant, n_labels, seconds, recording)
         cost = reference[variant] = line["seconds"] / line["windows"]
         ratios = [reference[name] / cost if name in reference else 0 for name in ("pipeline", "by hand")]
@@ -95,6 +105,29 @@ def print_table(folder: Path, n_labels: int, seconds: float, machine: Any, recor
             f"{line['peak_mb']:9.0f}",
             flush=True,
         )
+    print()
+    return reference
+
+
+def draw(tables: dict[str, dict[str, float]], path: Path) -> None:
+    """Draw a panel of bars a table; lengths compare within a panel."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        len(tables), figsize=(7, 0.5 + 1.4 * len(tables)), squeeze=False, layout="constrained"
+    )
+    for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
+        colours = ["tab:orange" if name.startswith("zsaudio") else "tab:gray" for name in table]
+        names = [name if name.startswith("zsaudio") else f"transformers, {name}" for name in table]
+        bars = axis.barh(names, list(table.values()), color=colours)
+        axis.bar_label(bars, [f"{cost:.3f} s" for cost in table.values()], padding=3, fontsize=8)
+        axis.set_title(title, fontsize=9, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.invert_yaxis()
+        axis.margins(x=0.15)
+    axes[-1, 0].set_xlabel("seconds a window of 10 s", fontsize=8)
+    figure.savefig(path, dpi=110)
 
 
 def run(folder: Path, variant: str, n_labels: int, seconds: float, recording: bool = False) -> Any:
@@ -201,6 +234,8 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import ClapAudioModelWithProjection
 
+    from zsaudio.models.clap_audio import has_bfloat16
+
     tower = ClapAudioModelWithProjection.from_pretrained(checkpoint).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         tower(torch.zeros(1, 1, 1001, 64), is_longer=torch.zeros(1, 1))
@@ -213,7 +248,7 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
             matrix @ matrix
             times.append(time.perf_counter() - started)
         facts[str(dtype).removeprefix("torch.")] = 2 * size**3 / 1e9 / min(times)
-    return facts | {"torch": torch.__version__}
+    return facts | {"torch": torch.__version__, "has_bfloat16": has_bfloat16(torch.device("cpu"))}
 
 
 # --- What is measured on -----------------------------------------------------------------------------------

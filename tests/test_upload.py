@@ -1,5 +1,6 @@
 """Windows that are resampled where the model is. torchaudio's part runs where that is installed."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zsaudio.audio import load_audio
 from zsaudio.errors import AudioError
 from zsaudio.models import upload
 from zsaudio.models.upload import Upload, resample_margin
@@ -14,6 +16,7 @@ from zsaudio.resample import resample
 from zsaudio.windows import Excerpt, Window, clip_windower
 
 RATE, LENGTH = 48_000, 480_000
+ESC50 = Path(__file__).parents[2] / "shared" / "data" / "esc50"
 CPU = torch.device("cpu")
 RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 96_000, 192_000)
 
@@ -76,6 +79,18 @@ def test_windows_are_those_of_the_resampled_recording(rate: int, filtering: str)
         n_samples = w.end - w.start
         expected[: LENGTH // n_samples * n_samples] = np.tile(whole[w.start : w.end], LENGTH // n_samples)
         np.testing.assert_allclose(waveform, expected, atol=1e-3)
+
+
+def test_real_recordings_are_as_the_processor_resamples_them(filtering: str) -> None:
+    files = sorted((ESC50 / "audio").glob("*"))[::80]
+    if not files:
+        pytest.skip("needs ../shared/data/esc50")
+    for file in files:
+        samples, rate = load_audio(file)
+        (window,) = cut(samples, rate)
+        waveform = Upload(CPU, RATE, LENGTH)([window.samples])[0].numpy()
+        expected = resample(samples, rate, RATE)
+        np.testing.assert_allclose(waveform[: len(expected)], expected, atol=1e-3)
 
 
 def test_a_batch_of_several_rates_and_lengths(filtering: str) -> None:

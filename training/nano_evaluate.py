@@ -1,7 +1,7 @@
 """nano's figures, one a command.
 
-    python -m training.nano_evaluate fold5 --data DATA --work WORK        # 50 names, the fold never heard
-    python -m training.nano_evaluate partition1 --data DATA --work WORK   # 10 classes never heard
+    python -m training.nano_evaluate folds --data DATA --work WORK        # 50 names, folds never heard
+    python -m training.nano_evaluate partitions --data DATA --work WORK   # 10 classes never heard
     python -m training.nano_evaluate inner --data DATA --work WORK        # to choose settings on
     python -m training.nano_evaluate heldout --data DATA                  # shipped weights, 230 clips
     python -m training.nano_evaluate mixtures --data DATA                 # shipped weights, 2-3 sounds
@@ -10,8 +10,8 @@
     python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
     python -m training.nano_evaluate calibrate --data DATA --work WORK    # scale and bias, from `inner`
 
-The first three read the checkpoint that `nano_audio train` wrote into the work folder; the next three the
-weights inside the package, through the class that users run.
+The first three read checkpoints that `nano_audio train` wrote into the work folder, the first two those of all
+folds or partitions; the next three the weights inside the package, through the class that users run.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from training.data import FREE, Sound, esc50, partition, read_waveform
+from training.nano_audio import read_captions
 from training.nano_text import heldout_cosines, load_text, sentences
 from zsaudio import Recognizer
 from zsaudio.labels import LabelSet
@@ -52,7 +53,7 @@ class Checkpoint:
         self.text = load_text(work)
         self.text.known = state["known"]
         self.scale = state["scale"] * (1 + config.semantic**2) ** 0.5
-        self.bias, self.minutes = state["bias"], state["minutes"]
+        self.bias, self.minutes, self.steps = state["bias"], state["minutes"], state["step"]
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> np.ndarray:
@@ -196,28 +197,32 @@ def report_shipped(options: argparse.Namespace) -> None:
         report_details(clips, names, best)
 
 
-def report_fold(options: argparse.Namespace) -> None:
-    """Print the accuracy on a fold that the checkpoint never heard."""
-    model = Checkpoint(options.work / f"{options.checkpoint or 'fold5'}.pt", options.work)
-    clips = esc50(options.data)
-    names = sorted({clip.category for clip in clips})
-    clips = [clip for clip in clips if clip.fold == 5]
-    value, best = accuracy(model, clips, names)
-    print(f"fold 5, {len(clips)} clips, {len(names)} names: {value:.2%}; {model.minutes:.0f} min of training")
-    report_mixtures(model, clips, names)
-    if options.details:
-        report_details(clips, names, best)
-
-
-def report_partition(options: argparse.Namespace) -> None:
-    """Print the accuracy on ten classes that the checkpoint never heard."""
-    model = Checkpoint(options.work / f"{options.checkpoint or 'partition1'}.pt", options.work)
-    names = partition(1)
-    clips = [clip for clip in esc50(options.data) if clip.category in names]
-    value, best = accuracy(model, clips, names)
-    print(f"partition 1, {len(clips)} clips, 10 names: {value:.2%}; {model.minutes:.0f} minutes of training")
-    if options.details:
-        report_details(clips, names, best)
+def report_unheard(options: argparse.Namespace) -> None:
+    """Print the accuracy on each fold, or on each partition's classes, that a checkpoint never heard."""
+    kind, clips = options.figure.removesuffix("s"), esc50(options.data)
+    values = []
+    for number in range(1, 6):
+        file = options.work / f"{kind}{number}.pt"
+        if not file.exists():
+            continue
+        model = Checkpoint(file, options.work)
+        if kind == "fold":
+            names, own = sorted({c.category for c in clips}), [c for c in clips if c.fold == number]
+        else:
+            names = partition(number)
+            own = [clip for clip in clips if clip.category in names]
+        value, best = accuracy(model, own, names)
+        values.append(value)
+        cost = f"{model.steps} steps in {model.minutes:.0f} minutes"
+        print(f"{kind} {number}, {len(own)} clips, {len(names)} names: {value:.2%}; {cost}", flush=True)
+        if kind == "fold":
+            report_mixtures(model, own, names)
+        if options.details:
+            report_details(own, names, best)
+    if not values:
+        raise SystemExit(f"{options.work} holds no checkpoint {kind}1.pt to {kind}5.pt")
+    spread = f", standard deviation {np.std(values, ddof=1):.2%}" if len(values) > 1 else ""
+    print(f"mean of {len(values)}: {np.mean(values):.2%}{spread}")
 
 
 def report_inner(options: argparse.Namespace) -> None:
@@ -236,6 +241,12 @@ def report_inner(options: argparse.Namespace) -> None:
     value, best = accuracy(model, known, seen)
     other, best_new = accuracy(model, new, unseen)
     print(f"fold 4, 40 seen names: {value:.2%}; partition 2, 10 unseen names: {other:.2%}")
+    captions = read_captions(options.work, learned=False)
+    said = [captions[name][0] if captions[name] else name for name in seen]
+    right = np.array([seen.index(clip.category) for clip in known])
+    by_caption = float((classify(model, known, said).argmax(1) == right).mean())
+    count = sum(bool(captions[name]) for name in seen)
+    print(f"fold 4, {count} of the names said by a caption that was not learned: {by_caption:.2%}")
     report_mixtures(model, known, seen)
     if options.details:
         report_details(known, seen, best)
@@ -243,8 +254,8 @@ def report_inner(options: argparse.Namespace) -> None:
 
 
 FIGURES = {
-    "fold5": report_fold,
-    "partition1": report_partition,
+    "folds": report_unheard,
+    "partitions": report_unheard,
     "inner": report_inner,
     "calibrate": report_inner,
     "heldout": report_shipped,
@@ -261,7 +272,7 @@ def main() -> None:
     parser.add_argument("figure", choices=list(FIGURES))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, help="folder of the checkpoints")
-    parser.add_argument("--checkpoint", help="name of the checkpoint, if not the figure's")
+    parser.add_argument("--checkpoint", help="name of the checkpoint, if not `inner`")
     parser.add_argument("--details", action="store_true", help="per class: right, and what else")
     options = parser.parse_args()
     if options.figure != "speed":

