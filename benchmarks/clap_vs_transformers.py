@@ -14,8 +14,10 @@ all are done or its time is up:
     zsaudio          Recognizer(labels, model=folder).tag_batch(paths), from the files
 
 transformers is given decoded audio, which is not part of its time; the time of zsaudio includes decoding and
-resampling. bfloat16 is left out on a processor that does not have it. Another busy program slows the variants
-unequally: measure on a quiet machine.
+resampling. Of zsaudio two more things are told, both by processor time: how the rate of the audio tower alone
+compares with that of matrix products, and which share of the time is spent around the tower, on decoding,
+resampling, cutting, spectrograms and scores. bfloat16 is left out on a processor without it. Another
+busy program slows the variants unequally: measure on a quiet machine.
 """
 
 import argparse
@@ -42,6 +44,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": {"patch_embeds_hidden_size": 128, "hidden_size": 1024, "depths": [2, 2, 12, 2]},
 }
 BATCH = 8
+TOWER_S: list[float] = []  # processor seconds of each call of the audio tower
 VARIANTS = ("pipeline", "pipeline, 8", "by hand", "zsaudio float32", "zsaudio bfloat16")
 
 
@@ -66,7 +69,12 @@ def main() -> None:
         machine = run(folder, options.size, 0, 0)
         print(f"CLAP {options.size}, {machine['gflop']:.1f} GFLOP a window; {kind}")
         print(f"{machine['threads']} threads, torch {machine['torch']}; matrix products, GFLOP/s: ", end="")
-        print(f"float32 {machine['float32']:.0f}, bfloat16 {machine['bfloat16']:.0f}\n")
+        print(
+            ", ".join(
+                f"{dtype} {machine[dtype]:.0f}" for dtype in ("float32", "bfloat16") if dtype in machine
+            )
+            + "\n"
+        )
         tables = {}
         for n_labels in options.labels:
             print(title := f"{options.clips} clips of {CLIP_S} s, {n_labels} labels")
@@ -91,18 +99,20 @@ def print_table(
     """Print a line a variant, ratios in favour of the line; return the seconds per window."""
     print(
         f"{'':22}{'s/window':>9}{'x real time':>12}{'x pipeline':>11}{'x by hand':>10}"
-        f"{'of matrix rate':>15}{'peak MB':>9}"
+        f"{'of matrix rate':>15}{'peak MB':>9}{'tower alone':>12}{'around it':>10}"
     )
     reference: dict[str, float] = {}
     for variant in VARIANTS if machine["has_bfloat16"] else VARIANTS[:-1]:
         line = run(folder, variant, n_labels, seconds, recording)
         cost = reference[variant] = line["seconds"] / line["windows"]
         ratios = [reference[name] / cost if name in reference else 0 for name in ("pipeline", "by hand")]
-        rate = machine["gflop"] / cost / machine["bfloat16" if "bfloat16" in variant else "float32"]
+        full_rate = machine["gflop"] / machine["bfloat16" if "bfloat16" in variant else "float32"]
+        tower = line["tower"] / line["windows"] / machine["threads"]  # seconds if nothing else were to do
+        own = f"{full_rate / tower:12.0%}{1 - line['tower'] / line['processor']:10.0%}" if tower else ""
         speed = (5 if recording else CLIP_S) / cost
         print(
-            f"{variant:22}{cost:9.4f}{speed:12.1f}{ratios[0]:11.2f}{ratios[1]:10.2f}{rate:15.0%}"
-            f"{line['peak_mb']:9.0f}",
+            f"{variant:22}{cost:9.4f}{speed:12.1f}{ratios[0]:11.2f}{ratios[1]:10.2f}{full_rate / cost:15.0%}"
+            f"{line['peak_mb']:9.0f}{own}",
             flush=True,
         )
     print()
@@ -152,7 +162,7 @@ def measure(folder: str, variant: str, n_labels: int, seconds: float, recording:
         steps_of = by_hand_steps if variant == "by hand" else pipeline_steps
         steps = steps_of(str(Path(folder) / "clap"), made_labels(n_labels), audio, batch)
     next(steps)
-    ready = time.perf_counter()
+    ready, processor, tower = time.perf_counter(), time.process_time(), sum(TOWER_S)
     done = 0
     for n_windows in steps:
         done += n_windows
@@ -161,6 +171,8 @@ def measure(folder: str, variant: str, n_labels: int, seconds: float, recording:
     return {
         "start": ready - started,
         "seconds": time.perf_counter() - ready,
+        "processor": time.process_time() - processor,
+        "tower": sum(TOWER_S) - tower,
         "windows": done,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1e6 if sys.platform == "darwin" else 1e3),
@@ -212,7 +224,9 @@ def by_hand_steps(folder: str, labels: list[str], audio: list[np.ndarray], batch
 
 def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) -> Iterator[int]:
     import zsaudio
+    from zsaudio.models.htsat import HtsatOnProcessor
 
+    HtsatOnProcessor.__call__ = timed(HtsatOnProcessor.__call__)
     recognizer = zsaudio.Recognizer(labels, model=str(folder / "clap"), dtype=dtype)
     clips = sorted((folder / "clips").glob("clip*.flac"))
     recognizer.tag(clips[0])
@@ -228,6 +242,18 @@ def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) 
         yield 1
 
 
+def timed(function: Any) -> Any:
+    """Return the function, with its processor time added to ``TOWER_S``; it must stay in its thread."""
+
+    def call(*arguments: Any) -> Any:
+        started = time.thread_time()
+        result = function(*arguments)
+        TOWER_S.append(time.thread_time() - started)
+        return result
+
+    return call
+
+
 def describe_machine(checkpoint: Path) -> dict[str, Any]:
     """Return the arithmetic of a window, and how fast torch multiplies matrices here."""
     import torch
@@ -241,14 +267,15 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
         tower(torch.zeros(1, 1, 1001, 64), is_longer=torch.zeros(1, 1))
     facts = {"gflop": counter.get_total_flops() / 1e9, "threads": torch.get_num_threads()}
     size = 2048
-    for dtype in (torch.float32, torch.bfloat16):
+    facts["has_bfloat16"] = has_bfloat16(torch.device("cpu"))
+    for dtype in (torch.float32, torch.bfloat16) if facts["has_bfloat16"] else (torch.float32,):
         matrix, times = torch.ones(size, size, dtype=dtype), []
         for _ in range(30):
             started = time.perf_counter()
             matrix @ matrix
             times.append(time.perf_counter() - started)
         facts[str(dtype).removeprefix("torch.")] = 2 * size**3 / 1e9 / min(times)
-    return facts | {"torch": torch.__version__, "has_bfloat16": has_bfloat16(torch.device("cpu"))}
+    return facts | {"torch": torch.__version__}
 
 
 # --- What is measured on -----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@
     python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
     python -m training.nano_evaluate calibrate --data DATA --work WORK    # scale and bias, from `inner`
 
-The first three read checkpoints that `nano_audio train` wrote into the work folder, the first two those of all
-folds or partitions; the next three the weights inside the package, through the class that users run.
+The first three read checkpoints that `nano_audio train` wrote into the work folder, the first two those of
+all folds or partitions; the next three the weights inside the package, through the class that users run.
 """
 
 import argparse

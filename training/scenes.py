@@ -45,7 +45,7 @@ class SceneOptions:
     rooms: float = 0.35  # how often a sound is in a room
     noise: float = 0.45  # how often there is background noise
     noise_db: tuple[float, float] = (3.0, 35.0)  # how far it is below the scene
-    telephones: float = 0.16  # how often a sound comes through a telephone or a small loudspeaker
+    telephones: float = 0.2  # how often a scene comes through a telephone or a small loudspeaker
     shares: tuple[float, ...] = (0.52, 0.1, 0.14, 0.1, 0.14)  # of the kinds
 
 
@@ -64,9 +64,12 @@ class Scenes:
             kind, family = kind_and_family(sound)
             families[kind].setdefault(family, []).append(index)
         self.families = [list(families[kind].values()) for kind in KINDS]
-        filters = mel_filters(NanoConfig()).double().numpy()
+        config = NanoConfig()
+        filters = mel_filters(config).double().numpy()
         self.widths = filters.sum(0)  # of the bands, in bins
-        self.centres = np.arange(len(filters)) @ filters / self.widths
+        self.centres = (
+            np.arange(len(filters)) @ filters / self.widths * config.sample_rate / config.n_fft
+        )  # Hz
 
     def pick(self) -> int:
         """Return the index of a random sound."""
@@ -118,11 +121,13 @@ class Scenes:
     def curve(self, bands: int) -> np.ndarray:
         """Return a smooth random filter, in dB."""
         points = self.rng.normal(0, self.options.filter_db, 5)
-        points = np.interp(np.linspace(0, 4, bands), np.arange(5), points)
-        if self.rng.random() < self.options.telephones:
-            points[bands - int(self.rng.integers(8, 24)) :] -= 40
-            points[: int(self.rng.integers(0, 10))] -= 30
-        return points.astype(np.float32)
+        return np.interp(np.linspace(0, 4, bands), np.arange(5), points).astype(np.float32)
+
+    def telephone(self) -> np.ndarray:
+        """Return the filter of a telephone or a small loudspeaker, in dB: narrow, and nothing far above."""
+        low, high = self.rng.uniform(100, 450), self.rng.uniform(2500, 5000)
+        octaves = np.maximum(np.log2(self.centres / high), np.log2(low / self.centres)).clip(0)
+        return np.where(self.centres > 1.2 * high, -80.0, -self.rng.uniform(24, 72) * octaves)
 
     def scene(self) -> tuple[np.ndarray, list[int]]:
         """Return one log-mel and the sounds in it."""
@@ -146,6 +151,8 @@ class Scenes:
         if rng.random() < options.noise:
             power = power + self.noise(power)
         db = 10 * np.log10(np.maximum(power, 1e-9)) + level
+        if rng.random() < options.telephones:
+            db = db + self.telephone()
         for _ in range(rng.integers(0, options.masks + 1)):
             width, start = int(rng.integers(2, 9)), int(rng.integers(0, db.shape[1]))
             db[:, start : start + width] = FLOOR_DB
