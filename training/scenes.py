@@ -46,7 +46,7 @@ class SceneOptions:
     noise: float = 0.45  # how often there is background noise
     noise_db: tuple[float, float] = (3.0, 35.0)  # how far it is below the scene
     telephones: float = 0.2  # how often a scene comes through a telephone or a small loudspeaker
-    shares: tuple[float, ...] = (0.52, 0.1, 0.14, 0.1, 0.14)  # of the kinds
+    shares: tuple[float, ...] = (0.5, 0.1, 0.13, 0.09, 0.18)  # of the kinds
 
 
 class Scenes:
@@ -67,9 +67,7 @@ class Scenes:
         config = NanoConfig()
         filters = mel_filters(config).double().numpy()
         self.widths = filters.sum(0)  # of the bands, in bins
-        self.centres = (
-            np.arange(len(filters)) @ filters / self.widths * config.sample_rate / config.n_fft
-        )  # Hz
+        self.centres = np.linspace(0, config.sample_rate / 2, len(filters)) @ filters / self.widths  # Hz
 
     def pick(self) -> int:
         """Return the index of a random sound."""
