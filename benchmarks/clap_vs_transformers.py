@@ -24,6 +24,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,12 @@ def main() -> None:
         for n_labels in options.labels:
             print(title := f"{options.clips} clips of {CLIP_S} s, {n_labels} label{'s' * (n_labels != 1)}")
             tables[title] = print_table(folder, n_labels, options.seconds, machine)
+        for dtype in ("float32", "bfloat16")[: 1 + machine["has_bfloat16"]]:
+            costs = run(folder, f"turns {dtype}", 0, 0)
+            print(
+                f"zsaudio {dtype}, in turns:",
+                ", ".join(f"{n} label{'s' * (n != '1')} {s:.4f} s" for n, s in costs.items()),
+            )
         if options.minutes:
             print(
                 title := f"one recording of {options.minutes:g} minutes, windows of 10 s every 5 s, 50 labels"
@@ -152,6 +159,8 @@ def measure(folder: str, variant: str, n_labels: int, seconds: float, recording:
     if variant in SIZES:  # before anything else; in a process of its own, so that its memory counts for none
         save_checkpoint(Path(folder) / "clap", SIZES[variant])
         return describe_machine(Path(folder) / "clap")
+    if variant.startswith("turns"):
+        return measure_in_turns(Path(folder), variant.split()[1])
     started = time.perf_counter()
     if variant.startswith("zsaudio"):
         steps = zsaudio_steps(Path(folder), made_labels(n_labels), variant.split()[1], recording)
@@ -177,6 +186,28 @@ def measure(folder: str, variant: str, n_labels: int, seconds: float, recording:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1e6 if sys.platform == "darwin" else 1e3),
     }
+
+
+def measure_in_turns(folder: Path, dtype: str, rounds: int = 7, n_clips: int = 16) -> dict[str, float]:
+    """Return the median seconds per clip with 1, 50 and 500 labels, one after the other, again and again.
+
+    So what another program does to the machine meanwhile is the same for all.
+    """
+    import zsaudio
+    from zsaudio.models.clap import Clap
+
+    model = Clap(str(folder / "clap"), dtype=dtype)
+    recognizers = {n: zsaudio.Recognizer(made_labels(n), model) for n in (1, 50, 500)}
+    clips = sorted((folder / "clips").glob("clip*.flac"))[:n_clips]
+    spent: dict[str, list[float]] = {str(n): [] for n in recognizers}
+    for _ in range(rounds):
+        for n_labels, recognizer in recognizers.items():
+            started = time.perf_counter()
+            for clip in recognizer.tag_batch(clips):
+                if clip.error:
+                    raise clip.error
+            spent[str(n_labels)].append((time.perf_counter() - started) / len(clips))
+    return {n: statistics.median(own[1:]) for n, own in spent.items()}  # the first warms up
 
 
 # --- The variants: each yields the number of windows done since its last yield, the first one to warm up ----
