@@ -189,9 +189,8 @@ class ExcerptWindower(Windower):
         after: int | None = None,
     ) -> None:
         self._rates = sample_rate, model_rate
-        step = sample_rate // gcd(
-            sample_rate, model_rate
-        )  # whole numbers of samples at both rates are its multiples
+        # Only multiples of this are a whole number of samples at both rates.
+        step = sample_rate // gcd(sample_rate, model_rate)
         window, hop, grid = (length * sample_rate // model_rate for length in (window, hop, grid))
         after = None if after is None else after * sample_rate // model_rate
         super().__init__(window, hop, max(grid, step), after, margin=-(-margin // step) * step)

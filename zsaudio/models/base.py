@@ -5,8 +5,9 @@ frame. A sigmoid makes them independent scores, a softmax over the labels makes 
 (``zsaudio.scoring``), so every model works with both.
 
 Conventions: windows are float32 mono ``(n_samples,)`` at the model's ``sample_rate``, at most ``window_s``
-long; a shorter one is the last of its clip, and the model pads it in its own way. Embeddings are float32,
-unit norm.
+long; a shorter one is the last of its clip, and the model pads it in its own way. A model that has a method
+``resample_margin(sample_rate)`` takes windows as they were recorded, too (``zsaudio.windows.windower_for``).
+Embeddings are float32, unit norm.
 """
 
 from collections.abc import Sequence
