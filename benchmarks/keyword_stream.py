@@ -10,7 +10,8 @@ within a second of the one before. What changes from row to row is the threshold
 
 ``--pocketsphinx`` runs the keyword search of the package of that name (with its English model) over the same
 stream. ``--choosing`` makes another stream, that settings are chosen on: recordings of "snowboy", the
-synthetic phrases of ``keyword_voices --phrases``, other noise. Needs espeak-ng and flite.
+synthetic phrases of ``keyword_voices --phrases``, alone and inside sentences (any of which the event may end
+in), other noise. Needs espeak-ng and flite.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from training.keyword_data import CHOOSING, HELD_OUT, RATE, Recordings, noises, synthetic
+from training.keyword_data import CHOOSING, CHOOSING_SPOKEN, HELD_OUT, RATE, Recordings, noises, synthetic
 from training.keyword_evaluate import load, said
 from training.keyword_text import Writer
 from training.keyword_voices import espeak, flite, trim
@@ -37,7 +38,7 @@ ALARMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false alarms an hour
 
 @dataclass(frozen=True)
 class Target:
-    """A recording of a phrase in the stream, in seconds."""
+    """A recording of a phrase, or of a sentence with it, in the stream, in seconds."""
 
     phrase: str
     onset: float
@@ -65,7 +66,9 @@ def make_stream(
     wanted = [(item.phrase, recordings.wave(item)) for item in recordings.items if item.phrase in phrases]
     if choosing:
         tables = sorted(work.glob("phrases-*.csv"))
-        wanted += [(item.words, item.wave()) for table in tables for item in synthetic(table)]
+        for item in (item for table in tables for item in synthetic(table)):
+            inside = [phrase for phrase in CHOOSING_SPOKEN if f" {phrase} " in f" {item.words} "]
+            wanted.append((max(inside, key=len), item.wave()))
     rng.shuffle(wanted)  # type: ignore[arg-type]
     hidden = [f" {phrase} " for phrase in {phrase for phrase, _ in wanted}]
     others = [item for item in recordings.items if item.phrase not in HELD_OUT + CHOOSING]

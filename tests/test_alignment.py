@@ -65,7 +65,8 @@ def test_of_several_pronunciations_the_best() -> None:
 @pytest.mark.parametrize("size", [1, 7, 50])
 def test_pieces_of_any_size(size: int) -> None:
     log_probs, keywords = heard(100, seed=2), [[(1, 2, 1)], [(3,), (2, 2)]]
-    whole, aligner = Aligner(keywords).push(log_probs), Aligner(keywords)
+    costs = {"dwell": 0.1, "doubt": 1.5, "pause": 3.0}
+    whole, aligner = Aligner(keywords, **costs).push(log_probs), Aligner(keywords, **costs)
     parts = [aligner.push(log_probs[at : at + size]) for at in range(0, 100, size)]
     assert np.array_equal(np.concatenate([part.ratio for part in parts]), whole.ratio)
     assert np.array_equal(np.concatenate([part.start for part in parts]), whole.start)
@@ -112,3 +113,26 @@ def test_doubt_costs() -> None:
         assert Aligner(ways).push(heard).ratio[1, 0] == pytest.approx(0.0)
         doubted = Aligner(ways, dwell=0.1, doubt=1.5).push(heard).ratio[1, 0]
         assert doubted == pytest.approx(2 * (1.5 * np.log(best) - 0.1))
+
+
+@pytest.mark.parametrize(
+    ("before", "cost"),
+    [
+        ([], 0.0),  # the stream begins
+        ([1, 0, 0, 0, 0, 0], 0.0),
+        ([0, 0, 0, 0, 0, 2], 3.0),
+        ([2, 0, 0, 0, 0], 3.0),
+        ([2, 2, 2, 2, 2], 3.0),
+    ],
+)
+def test_the_lack_of_a_pause_costs(before: list[int], cost: float) -> None:
+    says = np.array([*before, 1, 2])
+    log_probs = np.log(np.where(np.arange(3) == says[:, None], 0.9998, 0.0001))
+    found = Aligner([[(1, 2)]], pause=3.0).push(log_probs)
+    assert found.ratio[-1, 0] == pytest.approx(-cost, abs=0.001)
+
+
+def test_half_a_pause_costs_half() -> None:
+    log_probs = np.log(np.array([[0.3, 0.1, 0.6], [0.0001, 0.9998, 0.0001]]))
+    found = Aligner([[(1,)]], pause=3.0).push(log_probs)
+    assert found.ratio[-1, 0] == pytest.approx(-1.5)  # blank is half as likely as the likeliest

@@ -6,7 +6,7 @@ Looks at the stream of ``benchmarks.keyword_stream --choosing``: phrases spoken 
 --phrases`` and recordings of "snowboy", among other speech, with noise. Whatever resembles a phrase a little
 is told from the phrase by logistic regression on the log-likelihood ratio, the number of symbols and the
 keyword's level. The bias is then moved so that a score of 0.5 means one false alarm an hour and keyword, in a
-stream in which somebody speaks all the time. ``dwell`` and ``doubt`` stay as they are.
+stream in which somebody speaks all the time. ``dwell``, ``doubt`` and ``pause`` stay as they are.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.keyword_stream import hit, make_stream
 from training.keyword_data import RATE
 from training.keyword_evaluate import load, said
-from zsaudio.alignment import Aligner, Calibration, Spotted
+from zsaudio.alignment import Calibration, Spotted
 from zsaudio.events import DetectionOptions
 from zsaudio.labels import LabelSet
 from zsaudio.models.nano_keyword import NanoKeyword
@@ -41,7 +41,7 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> Calibration:
         [model.log_probs([stream[at : at + EVERY]])[0] for at in range(0, len(stream), EVERY)]
     )
     how, bank = model.calibration, model.embed_labels(labels).data
-    aligned = Aligner(bank.ways, how.dwell, how.doubt).push(log_probs)
+    aligned = how.aligner(bank.ways).push(log_probs)
     detector = KeywordDetector(list(labels), DetectionOptions(threshold=LEAST), how, model.frame_s)
     spotted = Spotted(how.log_odds(aligned, bank.level), aligned.start)
     events = detector.push(spotted) + detector.flush()

@@ -2,6 +2,7 @@
 
     python -m training.keyword_evaluate naming --data DATA --work WORK       # held-out phrases among 51
     python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
+                                                      (``--within``: inside sentences)
     python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
     python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
     python -m training.keyword_evaluate speed --data DATA --work WORK
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
-from zsaudio.alignment import Aligner, Calibration, KeywordSpotter
+from zsaudio.alignment import Calibration, KeywordSpotter
 from zsaudio.events import DetectionOptions
 from zsaudio.labels import LabelSet
 from zsaudio.models.keyword_network import KeywordNetwork
@@ -78,7 +79,7 @@ def features(
     found, logits = [], []
     for wave in waves:
         (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
-        aligned = Aligner(bank.ways, how.dwell, how.doubt).push(log_probs)
+        aligned = how.aligner(bank.ways).push(log_probs)
         scores = how.log_odds(aligned, bank.level)
         best = scores.argmax(axis=0), np.arange(len(phrases))
         found.append(np.stack([aligned.ratio[best], aligned.symbols[best], bank.level], axis=1))
@@ -121,8 +122,8 @@ def naming(options: argparse.Namespace) -> None:
 
 
 def lengths(options: argparse.Namespace) -> None:
-    """Name synthetic held-out words by their number of phonemes."""
-    from training.keyword_text import Utterance, bare, dictionary
+    """Name synthetic held-out words, alone or inside sentences, by their number of phonemes."""
+    from training.keyword_text import Utterance, Writer, bare, dictionary
     from training.keyword_voices import espeak, kokoro
 
     model = load(options)
@@ -130,13 +131,14 @@ def lengths(options: argparse.Namespace) -> None:
     words = [line for line in lines if line and not line.startswith("#") and line not in HELD_OUT]
     rng = np.random.default_rng(0)
     speakers = [espeak(rng)] + ([kokoro(options.kokoro, rng)] if options.kokoro else [])
-    waves, truth = [], []
+    writer, waves, truth = Writer(options.data, 0), [], []
     import soxr
 
     for word in words:
-        phones = tuple(dictionary()[part][0] for part in word.split())
         for turn in range(20):
-            wave, rate, _ = speakers[turn % len(speakers)](Utterance(tuple(word.split()), phones))
+            text = writer.around(word.split(), words) if options.within else word.split()
+            utterance = Utterance(tuple(text), tuple(dictionary()[part][0] for part in text))
+            wave, rate, _ = speakers[turn % len(speakers)](utterance)
             wave = soxr.resample(wave, rate, RATE)
             waves.append(
                 wave * (0.3 / np.abs(wave).max()) + rng.normal(0, 0.003, len(wave)).astype(np.float32)
@@ -277,6 +279,7 @@ def main() -> None:
     )
     parser.add_argument("--most", type=int, default=10_000, help="recordings of a phrase")
     parser.add_argument("--kokoro", type=Path, help="as for keyword_voices")
+    parser.add_argument("--within", action="store_true", help="words inside sentences")
     options = parser.parse_args()
     globals()[options.what](options)
 

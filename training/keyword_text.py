@@ -6,7 +6,7 @@ No word of ``heldout_words.txt`` is ever spoken, nor one of its inflections, nor
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -121,6 +121,15 @@ class Writer:
             if kind == "call":
                 words = [str(rng.choice(CALLS)), *words[:2]]
         return Utterance(tuple(words), tuple(self._pronounce(word) for word in words))
+
+    def around(self, words: Sequence[str], hidden: Sequence[str]) -> list[str]:
+        """Return words inside a sentence that says none of the ``hidden`` phrases itself."""
+        while True:
+            sentence = self._sentences[self._rng.integers(len(self._sentences))]
+            if len(sentence) < 2 or any(f" {phrase} " in f" {' '.join(sentence)} " for phrase in hidden):
+                continue
+            at = int(self._rng.integers(1, len(sentence)))
+            return [*sentence[max(0, at - 3) : at], *words, *sentence[at : at + 3]]
 
     def _pronounce(self, word: str) -> Phones:
         found = self._spoken[word]

@@ -183,12 +183,12 @@ def flite(rng: np.random.Generator, work: Path, seed: int) -> Speak:
     return speak
 
 
-def phrases(times: int = 12) -> Iterator[Utterance]:
-    """Yield the phrases that constants are chosen on, in turn."""
-    for _ in range(times):
+def phrases(writer: Writer, alone: int = 12, within: int = 4) -> Iterator[Utterance]:
+    """Yield the phrases that constants are chosen on, in turn: first alone, then inside sentences."""
+    for turn in range(alone + within):
         for phrase in CHOOSING_SPOKEN:
-            words = tuple(phrase.split())
-            yield Utterance(words, tuple(dictionary()[word][0] for word in words))
+            words = phrase.split() if turn < alone else writer.around(phrase.split(), CHOOSING_SPOKEN)
+            yield Utterance(tuple(words), tuple(dictionary()[word][0] for word in words))
 
 
 def trim(wave: np.ndarray) -> np.ndarray:
@@ -219,7 +219,8 @@ def main() -> None:
     else:
         speak = flite(rng, options.work, options.seed)
     name = options.work / f"{'phrases' if options.phrases else 'speech'}-{options.voices}-{options.seed}"
-    utterances = phrases() if options.phrases else Writer(options.data, options.seed)
+    writer = Writer(options.data, options.seed)
+    utterances = phrases(writer) if options.phrases else iter(writer)
     position, started = 0, time.monotonic()
     with (
         name.with_suffix(".csv").open("w", newline="") as table,

@@ -6,7 +6,8 @@ dynamic programming over the states of its sequence, with optional blanks betwee
 ICML 2006), against a *filler* that may say anything: in each frame it says the likeliest symbol. That is a
 log-likelihood ratio, 0 where the network says the keyword and nothing else, and below 0 elsewhere. Where the
 network is in doubt, in noise above all, every symbol is nearly as likely as the likeliest, and any keyword
-would fit. So doubt costs, too: in proportion to how unlikely the likeliest symbol is.
+would fit. So doubt costs, too: in proportion to how unlikely the likeliest symbol is. And since most of what
+resembles a keyword is a piece of something longer, a keyword costs more where nobody pauses before it.
 
 Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
 keyword's level in ordinary speech say together (``Calibration``).
@@ -21,6 +22,7 @@ import numpy as np
 
 BLANK = 0
 _NOTHING = -1e9
+_PAUSE = 5  # frames before a keyword in which somebody may be speaking
 _WORST = -12.0  # log-likelihood ratio of a frame: one that the network did not hear at all is not the end
 
 
@@ -55,6 +57,9 @@ class Aligner:
         might gather its symbols from half a minute.
     doubt
         What each frame costs besides, for each nat that its likeliest symbol is below certainty.
+    pause
+        What a keyword costs at most for the lack of a pause before it, in nats: all of it where the few
+        frames before are certainly not blank, nothing where they are, or where the stream begins.
 
     Examples
     --------
@@ -66,7 +71,11 @@ class Aligner:
     """
 
     def __init__(
-        self, keywords: Sequence[Sequence[Sequence[int]]], dwell: float = 0.0, doubt: float = 0.0
+        self,
+        keywords: Sequence[Sequence[Sequence[int]]],
+        dwell: float = 0.0,
+        doubt: float = 0.0,
+        pause: float = 0.0,
     ) -> None:
         states: list[int] = []  # the symbol of each state
         first, last, owner, counts = [], [], [], []
@@ -96,13 +105,18 @@ class Aligner:
         self._no_skip = np.where(skip, 0.0, _NOTHING)
         self._score = np.full(len(states) + 2, _NOTHING)  # two more in front, so that shifts are views
         self._start = np.zeros(len(states) + 2, np.int64)
-        self._frame, self._dwell, self._doubt = 0, dwell, doubt
+        self._frame, self._dwell, self._doubt, self._pause = 0, dwell, doubt, pause
+        self._blank = np.zeros(_PAUSE)  # log-likelihood ratio of blank in the last frames
 
     def push(self, log_probs: np.ndarray) -> Alignment:
         """Take the next frames; return what ends in each of them."""
         best = log_probs.max(axis=1, keepdims=True)
         ratios = np.maximum(log_probs - best, _WORST)[:, self._symbol] + (self._doubt * best - self._dwell)
         n_frames, n_last = len(log_probs), len(self._last)
+        blank = np.concatenate([self._blank, np.maximum(log_probs[:, BLANK] - best[:, 0], _WORST)])
+        self._blank = blank[n_frames:]
+        before = np.lib.stride_tricks.sliding_window_view(blank[:-1], _PAUSE).sum(axis=1)
+        fresh = self._pause * np.expm1(before)
         ends, starts = np.empty((n_frames, n_last)), np.empty((n_frames, n_last), np.int64)
         score, start = self._score, self._start
         here, start_here = score[2:], start[2:]
@@ -116,7 +130,7 @@ class Aligner:
             moved = came > here
             new = np.where(moved, came, here)
             new_start = np.where(moved, came_start, start_here)
-            new[self._first], new_start[self._first] = 0.0, self._frame + t  # a fresh start costs nothing
+            new[self._first], new_start[self._first] = fresh[t], self._frame + t
             new += ratios[t]
             here[:], start_here[:] = new, new_start
             ends[t], starts[t] = new[self._last], new_start[self._last]
@@ -163,9 +177,14 @@ class Calibration:
     level: float = 0.0
     dwell: float = 0.0  # nats that each frame costs in ``r``
     doubt: float = 0.0  # and each nat by which its likeliest symbol is uncertain
+    pause: float = 0.0  # and the lack of a pause before the keyword, at most
     most: float = 12.0
     lead_s: float = 0.0
     tail_s: float = 0.0
+
+    def aligner(self, keywords: Sequence[Sequence[Sequence[int]]]) -> Aligner:
+        """Return what aligns keywords at these costs."""
+        return Aligner(keywords, self.dwell, self.doubt, self.pause)
 
     def log_odds(self, found: Alignment, level: np.ndarray) -> np.ndarray:
         """Return the log-odds ``(..., n_keywords)`` of alignments, given the keywords' levels."""
@@ -196,7 +215,7 @@ class KeywordSpotter:
     """
 
     def __init__(self, keywords: Keywords, calibration: Calibration) -> None:
-        self._aligner = Aligner(keywords.ways, calibration.dwell, calibration.doubt)
+        self._aligner = calibration.aligner(keywords.ways)
         self._level, self._calibration = keywords.level, calibration
 
     def push(self, log_probs: np.ndarray) -> Spotted:
@@ -220,7 +239,6 @@ def ordinary_level(
     """
     level = np.zeros(len(ways))
     if len(cohort) and calibration.level:
-        costs = calibration.dwell, calibration.doubt
-        best = [Aligner(ways, *costs).push(utterance).ratio.max(axis=0) for utterance in cohort]
+        best = [calibration.aligner(ways).push(utterance).ratio.max(axis=0) for utterance in cohort]
         level = np.quantile(best, share, axis=0)
     return level
