@@ -86,10 +86,23 @@ background: [wind]
     assert labels.prompts()[0] == ["the sound of rain"]
 
 
+def test_a_yaml_file_takes_built_in_sets(tmp_path: Path) -> None:
+    path = tmp_path / "labels.yaml"
+    path.write_text(
+        'labels: [doorbell]\nkeywords: ["@speech-commands"]\nbackground: ["@music-instruments", hum]'
+    )
+    labels = LabelSet.from_file(path)
+    instruments = LabelSet.builtin("music-instruments").names
+    assert labels.names == ("doorbell", *LabelSet.builtin("speech-commands").names, *instruments, "hum")
+    assert tuple(label.name for label in labels if label.background) == (*instruments, "hum")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("labels: [dog", "is not valid YAML"),
+        ("labels: [dog", "is not valid YAML in line 1$"),
+        ("labels: [@home]", "is not valid YAML in line 1; put quotes around what begins with @"),
+        ('labels: ["@house"]', "no built-in label set @house; there are @animals"),
         ("just text", "must hold a list of labels"),
         ("lables: [dog]", "unknown key 'lables' in the file; known are description, labels"),
         ("labels: [{name: dog, prompt: x}]", "unknown key 'prompt' in label 'dog'"),

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from zsaudio.class_tables import AttributeTable
 from zsaudio.labels import LabelSet
-from zsaudio.models.nano import WEIGHTS, Nano
+from zsaudio.models.nano import WEIGHTS, Nano, tokenize
 
 RATE = 16_000
 
@@ -144,7 +146,7 @@ def test_the_listed_training_clips_are_free():
 def test_the_config_says_what_the_model_says(nano):
     settings = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
     assert nano.sample_rate == settings["sample_rate"]
-    assert nano.dim == settings["dim"] + settings["text_dim"]
+    assert nano.dim == settings["dim"] + settings["text_dim"] + settings["attributes"] + 1
     assert nano.frame_s == pytest.approx(0.16)
     assert nano.context_s < 1.5
 
@@ -164,3 +166,26 @@ def test_it_recognises_recordings_that_it_never_heard(nano):
         right += names[scores(nano, wave, names).argmax()] == row["category"]
     assert len(unheard) == 230
     assert right / len(unheard) > 0.6
+
+
+def test_quiet_frames_say_nothing_of_names_never_learned(nano):
+    noise = 0.1 * np.random.default_rng(3).standard_normal(3 * RATE)
+    noise[int(1.6 * RATE) :] *= 0.01
+    bank = nano.embed_labels(LabelSet(["abacus", "cathedral"]))
+    (logits,) = nano.logits([noise.astype(np.float32)], bank)
+    loud, quiet = logits[2:9], logits[11:16]
+    np.testing.assert_allclose(quiet, quiet[0, 0], atol=1e-3)
+    assert (loud > quiet[0, 0] + 1).all()
+    assert (np.abs(loud[:, 0] - loud[:, 1]) > 0.1).all()
+
+
+def test_a_name_has_the_attributes_of_names_like_it(nano):
+    table = AttributeTable.builtin()
+    tokens = tokenize(nano.tokenizer, ["a helicopter", "loud helicopter flying"], 64)
+    with torch.inference_mode():
+        told = torch.cat([nano.text.meaning(nano.text.sentence(torch.tensor([ids]))) for ids in tokens])
+    attributes = told[:, -len(table.attributes) :].numpy()
+    rows = table.values - table.values.mean(axis=0)
+    likeness = attributes @ rows.T / np.linalg.norm(rows, axis=1) / np.linalg.norm(attributes[0])
+    assert table.names[likeness[0].argmax()] == "helicopter"
+    np.testing.assert_allclose(np.linalg.norm(attributes, axis=1), 0.5**0.5, atol=1e-5)

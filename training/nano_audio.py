@@ -205,10 +205,11 @@ def finish(options: argparse.Namespace) -> None:
     file = options.work / f"{options.tag or run.name}.pt"
     state = torch.load(file)
     audio = NanoAudio(config, mel_filters(config))
-    audio.load_state_dict(state["audio"], strict=False)
+    network = {name: value for name, value in state["audio"].items() if not name.startswith("semantic.")}
+    audio.load_state_dict(network, strict=False)
     mels = Mels(options.work, [], config)
     head, known = fit_semantic(audio, text, run.sounds(options.data, options.work), mels)
-    state["audio"] |= {f"semantic.{name}": value for name, value in head.items()}
+    state["audio"] = network | {f"semantic.{name}": value for name, value in head.items()}
     torch.save(state | {"known": known}, file)
 
 

@@ -3,6 +3,7 @@
     python -m training.nano_stress noise --data DATA       # noise 10 dB below the sound, and a telephone
     python -m training.nano_stress synonyms --data DATA    # each class by another name
     python -m training.nano_stress strangers --data DATA   # labels that are told where none is true
+                                                           # [--background @music-instruments]
     python -m training.nano_stress confusion --data DATA --figure FILE
 
 All but ``strangers`` look at the 230 clips of ESC-50 that the shipped weights did not learn from. The other
@@ -11,6 +12,7 @@ names are in ``synonyms.csv``; none of them is a text that nano learned.
 
 import argparse
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +128,11 @@ def report_strangers(options: argparse.Namespace) -> None:
     """Print scores of the best untrue label, and how many clips are given one at the default threshold."""
     sets = [name for name in builtin_label_sets() if not LabelSet.builtin(name)[0].is_keyword]
     kinds = strangers(options.data)
+    others = LabelSet.parse(options.background) if options.background else ()
     for name in sets:
         labels = LabelSet.builtin(name)
-        recognizer = Recognizer(labels)
+        background = [replace(label, background=True) for label in others if label.name not in labels.names]
+        recognizer = Recognizer([*labels, *background])
         for kind, waves in kinds.items():
             if kind == "instruments" and name == "music-instruments":
                 continue  # there a label is true
@@ -169,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=list(FIGURES))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--background", help="labels that compete with the others in `strangers`")
     parser.add_argument("--figure", type=Path, default=Path("confusion.png"), help="where `confusion` draws")
     options = parser.parse_args()
     torch.set_num_threads(1)

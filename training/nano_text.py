@@ -26,6 +26,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from training.data import phrases, read_rows
 from training.ema import Average
 from training.optimizer import autocast
+from zsaudio.class_tables import AttributeTable
 from zsaudio.models.nano import NanoConfig, NanoText, tokenize
 
 TEACHER_LAYERS = (0, 2, 5)
@@ -261,10 +262,14 @@ def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> 
 
 
 def load_text(work: Path) -> NanoText:
-    """Return the trained student with its map."""
+    """Return the trained student with its map, and the attributes of everyday sounds."""
     student = NanoText(NanoConfig())
     student.load_state_dict(torch.load(work / "text.pt"), strict=False)
-    return student.eval()
+    table = AttributeTable.builtin()
+    values = torch.from_numpy(table.values).float()
+    student.table = values - values.mean(0)
+    student.rows = normalize(sentences(student.eval(), list(table.names)) - student.center, dim=-1)
+    return student
 
 
 def main() -> None:

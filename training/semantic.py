@@ -2,8 +2,8 @@
 
 The contrastive head tells the sounds that it learned apart, and so pushes their texts apart; that leaves
 little to go by for other names. This head is a ridge regression from the same features to plain sentence
-embeddings, in which a cow stays near a sheep. Labels close to a
-learned text use the first, others the second.
+embeddings, in which a cow stays near a sheep, and to attributes (pitched, noisy, metal, ...), in which
+a helicopter stays near a washing machine. Labels close to a learned text use the first, others the second.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from training.data import Mels, Sound, title_words
 from training.nano_text import sentences
 from zsaudio.models.nano import NanoAudio, NanoText
 
-RIDGE = 0.01
+RIDGE = 0.03
 Fitted = tuple[dict[str, Tensor], Tensor]  # the head, the learned texts
 
 
@@ -49,7 +49,7 @@ def fit_semantic(
     number = {name: i for i, name in enumerate(known)}
     vectors = sentences(text, known)
     mine = torch.stack([vectors[[number[n] for n in names(sound)]].mean(0) for sound in chosen])
-    target = normalize(normalize(mine, dim=-1) - text.center, dim=-1)
+    target = text.meaning(normalize(mine, dim=-1))
     mean = x.mean(0)
     unit = normalize(x - mean, dim=-1) * x.shape[1] ** 0.5
     gram = unit.T @ unit / len(unit) + RIDGE * torch.eye(x.shape[1])

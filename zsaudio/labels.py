@@ -143,7 +143,8 @@ class LabelSet(Sequence[Label]):
     def from_file(cls, path: str | os.PathLike[str]) -> "LabelSet":
         """Read a label file: YAML by its suffix (``.yaml``, ``.yml``), otherwise one label a line.
 
-        In a text file, blank lines and lines that start with ``#`` are skipped.
+        In a text file, blank lines and lines that start with ``#`` are skipped. In YAML, ``"@name"``
+        stands for all labels of a built-in set.
         """
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
@@ -205,19 +206,24 @@ class LabelSet(Sequence[Label]):
             except yaml.YAMLError as error:
                 mark = getattr(error, "problem_mark", None)
                 where = f" in line {mark.line + 1}" if mark else ""
-                raise LabelError(f"is not valid YAML{where}") from error
+                hint = "; put quotes around what begins with @" if "'@'" in str(error) else ""
+                raise LabelError(f"is not valid YAML{where}{hint}") from error
             if isinstance(data, list):
                 data = {"labels": data}
             if not isinstance(data, dict):
                 raise LabelError("must hold a list of labels, or 'labels:' with a list under it")
             _check_keys(data, _SET_KEYS, "the file")
-            labels = [_label(entry, None) for entry in _list(data, "labels")]
-            labels += [_keyword(_label(entry, None)) for entry in _list(data, "keywords")]
+            labels = _labels(data, "labels")
+            labels += [_keyword(label) for label in _labels(data, "keywords")]
             groups = data.get("groups") or {}
             if not isinstance(groups, dict):
                 raise LabelError("'groups' must map a heading to a list of labels")
-            labels += [_label(entry, str(group)) for group in groups for entry in _list(groups, group)]
-            labels += [replace(_label(entry, None), background=True) for entry in _list(data, "background")]
+            labels += [
+                replace(label, group=label.group or str(group))
+                for group in groups
+                for label in _labels(groups, group)
+            ]
+            labels += [replace(label, background=True) for label in _labels(data, "background")]
             templates = [_text(template, "a template") for template in _list(data, "templates")]
             return cls(labels, templates, str(data.get("description") or ""))
 
@@ -302,10 +308,19 @@ def _list(data: dict[Any, Any], key: Any) -> list[Any]:
     return value
 
 
-def _label(entry: Any, group: str | None) -> Label:
+def _labels(data: dict[Any, Any], key: Any) -> list[Label]:
+    """Read the labels of a YAML list; ``@name`` stands for all of a built-in set."""
+    labels: list[Label] = []
+    for entry in _list(data, key):
+        whole_set = isinstance(entry, str) and entry.startswith("@")
+        labels += LabelSet.builtin(entry)._with_own_prompts() if whole_set else [_label(entry)]
+    return labels
+
+
+def _label(entry: Any) -> Label:
     """One entry of a YAML list: a name, or a mapping with ``name`` and the rest."""
     if not isinstance(entry, dict):
-        return Label(_tidy(entry), group=group)
+        return Label(_tidy(entry))
     if "name" not in entry:
         raise LabelError(f"a label without 'name': {entry}")
     name = _tidy(entry["name"])
@@ -320,7 +335,7 @@ def _label(entry: Any, group: str | None) -> Label:
             _text(p, f"a prompt of '{name}'") for p in ([prompts] if isinstance(prompts, str) else prompts)
         ),
         None if threshold is None else float(threshold),
-        entry.get("group", group),
+        entry.get("group"),
     )
 
 

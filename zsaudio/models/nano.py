@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, normalize, pad
+from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
 from torch.nn.utils import fuse_conv_bn_eval
 
 from zsaudio.errors import ModelError
@@ -33,6 +33,11 @@ from zsaudio.models.device import resolve_device
 WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
 SMOOTH = 2  # frames on either side that the semantic head averages
+QUIET_DB, NEAR = 15.0, 8  # so far below the loudest of so many frames on either side, a frame is quiet
+SILENCE_DB = -49.0  # just above the floor of log-mels
+ATTRIBUTES = 0.5  # share of attributes in what the semantic head tells, sentence embeddings have the rest
+DOUBT = 0.15  # the semantic head's cosine that counts neither for nor against a label
+NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
 MIN_FRAMES = 4  # a shorter array is padded with zeros
 Config = TypeVar("Config")
 
@@ -63,11 +68,17 @@ class NanoConfig:
     max_tokens: int = 64
     # the shared space: of the contrastive head, beside it that of the semantic head with its weight
     dim: int = 384
-    semantic: float = 0.5
+    attributes: int = 47  # that the semantic head tells, beside sentence embeddings
+    semantic: float = 0.7
     similar: tuple[float, float] = (
         0.6,
         0.8,
     )  # cosines to a learned text: unlike, like
+
+    @property
+    def space(self) -> int:
+        """Numbers in an embedding: of the two heads, and how far the second is to be doubted."""
+        return self.dim + self.text_dim + self.attributes + 1
 
     @property
     def stride(self) -> int:
@@ -103,6 +114,15 @@ def smooth(x: Tensor) -> Tensor:
     """Return the running mean of ``(batch, frames, features)`` over ``2 * SMOOTH + 1`` frames."""
     mean = avg_pool1d(x.transpose(1, 2), 2 * SMOOTH + 1, 1, SMOOTH, count_include_pad=False)
     return mean.transpose(1, 2)
+
+
+def beside(sentence: Tensor, attributes: Tensor) -> Tensor:
+    """Return sentence embeddings and attributes side by side, parts of a unit vector."""
+    parts = [
+        (1 - ATTRIBUTES) ** 0.5 * normalize(sentence, dim=-1),
+        ATTRIBUTES**0.5 * normalize(attributes, dim=-1),
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 class ConvBlock(nn.Sequential):
@@ -147,7 +167,7 @@ class NanoAudio(nn.Module):
         )
         self.drop = nn.Dropout(0.2)
         self.out = nn.Linear(config.head, config.dim)
-        self.semantic = nn.Linear(config.head, config.text_dim)
+        self.semantic = nn.Linear(config.head, config.text_dim + config.attributes)
 
     def features(self, mel: Tensor) -> Tensor:
         """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
@@ -161,15 +181,27 @@ class NanoAudio(nn.Module):
         """Return contrastive embeddings ``(batch, frames // 16, dim)`` of log-mels."""
         return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
 
+    def quiet(self, mel: Tensor) -> Tensor:
+        """Return which frames ``(batch, frames // 16)`` of log-mels are silent, or far below those near them.
+
+        The semantic head knows no silence: what it would say of the pauses between sounds means nothing.
+        """
+        loud = mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
+        near = max_pool1d(loud, 2 * NEAR + 1, 1, NEAR)
+        quiet: Tensor = (loud < near - QUIET_DB) | (loud < SILENCE_DB)
+        return quiet
+
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return embeddings ``(batch, ceil(n_samples / stride), dim + text_dim)`` of both heads."""
+        """Return embeddings ``(batch, ceil(n_samples / stride), space)`` of both heads."""
         stride = self.config.stride
         frames = max(1, math.ceil(waveform.shape[1] / stride))
         padded = max(frames, MIN_FRAMES) * stride
-        mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))
-        x = self.features(mel[:, :-1])[:, :frames]
-        learned, semantic = normalize(self.out(x), dim=-1), normalize(self.semantic(smooth(x)), dim=-1)
-        return normalize(torch.cat([learned, self.config.semantic * semantic], dim=-1), dim=-1)
+        mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))[:, :-1]
+        x = self.features(mel)[:, :frames]
+        doubt = torch.where(self.quiet(mel)[:, :frames, None], 1.0, DOUBT)
+        told = self.semantic(smooth(x)).split((self.config.text_dim, self.config.attributes), dim=-1)
+        semantic = self.config.semantic * torch.cat([(1 - doubt**2).sqrt() * beside(*told), doubt], dim=-1)
+        return normalize(torch.cat([normalize(self.out(x), dim=-1), semantic], dim=-1), dim=-1)
 
 
 class NanoText(nn.Module):
@@ -178,6 +210,8 @@ class NanoText(nn.Module):
     center: Tensor
     map: Tensor
     known: Tensor
+    rows: Tensor
+    table: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -201,6 +235,8 @@ class NanoText(nn.Module):
         self.register_buffer("center", torch.zeros(dim))
         self.register_buffer("map", torch.eye(config.dim, dim))
         self.register_buffer("known", torch.zeros(1, dim))
+        self.register_buffer("rows", torch.zeros(1, dim))
+        self.register_buffer("table", torch.zeros(1, config.attributes))
         self.similar = config.similar
 
     def sentence(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -218,17 +254,25 @@ class NanoText(nn.Module):
         """Map sentence embeddings into the space shared with audio."""
         return normalize((sentence - self.center) @ self.map.T, dim=-1)
 
+    def meaning(self, sentence: Tensor) -> Tensor:
+        """Return sentence embeddings and, beside them, how such a thing sounds.
+
+        That is the attributes of a few hundred everyday sounds (``table``, measured from their mean), each
+        counting by how near its name is (``rows``).
+        """
+        unit = normalize(sentence - self.center, dim=-1)
+        return beside(unit, torch.softmax(unit @ self.rows.T / NEARNESS, dim=-1) @ self.table)
+
     def both(self, sentence: Tensor) -> Tensor:
         """Return embeddings for both heads: the more like a learned text, the more for the first."""
         low, high = self.similar
         learned = (((sentence @ self.known.T).amax(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        semantic = normalize(sentence - self.center, dim=-1)
-        return normalize(
-            torch.cat([learned * self.project(sentence), (1 - learned) * semantic], dim=-1), dim=-1
-        )
+        meaning = pad(self.meaning(sentence), (0, 1), value=-1.0) / 2**0.5  # the doubt counts against it
+        parts = [learned * self.project(sentence), (1 - learned) * meaning]
+        return normalize(torch.cat(parts, dim=-1), dim=-1)
 
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return embeddings ``(batch, dim + text_dim)`` in the space shared with audio."""
+        """Return embeddings ``(batch, space)`` in the space shared with audio."""
         return self.both(self.sentence(tokens, padding))
 
 
@@ -268,7 +312,8 @@ class Nano:
         self.device = resolve_device(device)
         self.audio = NanoAudio(config, weights.pop("mel.filters"))
         self.text = NanoText(config)
-        self.text.known = weights["text.known"]
+        for name in ("known", "rows", "table"):  # as long as the model's maker wanted
+            setattr(self.text, name, weights[f"text.{name}"])
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
             own = {
                 name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
@@ -283,7 +328,7 @@ class Nano:
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.sample_rate = config.sample_rate
-        self.dim = config.dim + config.text_dim
+        self.dim = config.space
         self.frame_s = config.stride / config.sample_rate
         self.context_s = config.context / config.sample_rate
 
