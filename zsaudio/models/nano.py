@@ -3,6 +3,7 @@
 A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
 gives an embedding every ``frame_s`` and sees ``context_s`` on either side of a frame, no more: it pools and
 normalises over nothing longer, so a frame deeper than that inside an array is the same whatever surrounds it.
+It has two heads: the contrastive one for labels close to a text that was learned, the semantic one for others.
 
 Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
 dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
@@ -258,7 +259,8 @@ class NanoText(nn.Module):
         """Return sentence embeddings and, beside them, how such a thing sounds.
 
         That is the attributes of a few hundred everyday sounds (``table``, measured from their mean), each
-        counting by how near its name is (``rows``).
+        counting by how near its name is (``rows``). Attributes tie classes together as in Lampert, Nickisch &
+        Harmeling, CVPR 2009.
         """
         unit = normalize(sentence - self.center, dim=-1)
         return beside(unit, torch.softmax(unit @ self.rows.T / NEARNESS, dim=-1) @ self.table)
