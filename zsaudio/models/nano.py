@@ -3,7 +3,7 @@
 A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
 gives an embedding every ``frame_s`` and sees ``context_s`` on either side of a frame, no more: it pools and
 normalises over nothing longer, so a frame deeper than that inside an array is the same whatever surrounds it.
-It has two heads: the contrastive one for labels close to a text that was learned, the semantic one for others.
+It has two heads: a contrastive one for labels close to a text that was learned, a semantic one for others.
 
 Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
 dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
