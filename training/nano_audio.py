@@ -205,11 +205,10 @@ def finish(options: argparse.Namespace) -> None:
     file = options.work / f"{options.tag or run.name}.pt"
     state = torch.load(file)
     audio = NanoAudio(config, mel_filters(config))
-    network = {name: value for name, value in state["audio"].items() if not name.startswith("semantic.")}
-    audio.load_state_dict(network, strict=False)
+    audio.load_state_dict(state["audio"], strict=False)
     mels = Mels(options.work, [], config)
     head, known = fit_semantic(audio, text, run.sounds(options.data, options.work), mels)
-    state["audio"] = network | {f"semantic.{name}": value for name, value in head.items()}
+    state["audio"] |= {f"semantic.{name}": value for name, value in head.items()}
     torch.save(state | {"known": known}, file)
 
 

@@ -72,8 +72,6 @@ def unpack(folder: Path, work: Path) -> None:
     stored = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     stored["text.words.weight"] *= stored.pop("words.scale")
-    for name in ("text.rows", "text.table"):  # load_text reads them from zsaudio's own table
-        stored.pop(name)
     state = {
         "run": "ship",
         "step": 0,

@@ -128,11 +128,11 @@ def report_strangers(options: argparse.Namespace) -> None:
     """Print scores of the best untrue label, and how many clips are given one at the default threshold."""
     sets = [name for name in builtin_label_sets() if not LabelSet.builtin(name)[0].is_keyword]
     kinds = strangers(options.data)
-    others = LabelSet.parse(options.background) if options.background else ()
+    others = LabelSet.join([LabelSet.parse(options.background)]) if options.background else ()
     for name in sets:
         labels = LabelSet.builtin(name)
         background = [replace(label, background=True) for label in others if label.name not in labels.names]
-        recognizer = Recognizer([*labels, *background])
+        recognizer = Recognizer(LabelSet([*labels, *background], labels.templates))
         for kind, waves in kinds.items():
             if kind == "instruments" and name == "music-instruments":
                 continue  # there a label is true

@@ -236,6 +236,14 @@ def fit_map(student: NanoText, data: Path, work: Path, keep: float) -> None:
     print(f"map from {len(vectors)} texts; largest variance {variance.max() / variance.median():.0f} medians")
 
 
+def read_attributes(student: NanoText) -> None:
+    """Give a student that has its map zsaudio's table of attributes."""
+    table = AttributeTable.builtin()
+    values = torch.from_numpy(table.values).float()
+    student.table = values - values.mean(0)
+    student.rows = normalize(sentences(student, list(table.names)) - student.center, dim=-1)
+
+
 def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> None:
     """Find captions that say one class of ESC-50 each; write ``captions.json``.
 
@@ -262,14 +270,12 @@ def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> 
 
 
 def load_text(work: Path) -> NanoText:
-    """Return the trained student with its map, and the attributes of everyday sounds."""
+    """Return the trained student with its map."""
     student = NanoText(NanoConfig())
-    student.load_state_dict(torch.load(work / "text.pt"), strict=False)
-    table = AttributeTable.builtin()
-    values = torch.from_numpy(table.values).float()
-    student.table = values - values.mean(0)
-    student.rows = normalize(sentences(student.eval(), list(table.names)) - student.center, dim=-1)
-    return student
+    state = torch.load(work / "text.pt")
+    student.rows, student.table = state["rows"], state["table"]  # as long as the table of attributes
+    student.load_state_dict(state, strict=False)
+    return student.eval()
 
 
 def main() -> None:
@@ -294,6 +300,7 @@ def main() -> None:
     else:
         student = load_text(options.work)
         fit_map(student, options.data, options.work, options.keep)
+        read_attributes(student)
         torch.save(student.state_dict(), options.work / "text.pt")
 
 

@@ -33,7 +33,7 @@ def features(audio: NanoAudio, mels: Sequence[np.ndarray]) -> Tensor:
     rows = []
     for mel in mels:
         batch = torch.from_numpy(mel.astype(np.float32))[None]
-        loud = batch.amax(2).reshape(-1, 16).amax(1)
+        loud = audio.loudness(batch)[0]
         rows.append(audio.features(batch)[0][loud > loud.max() - 25].mean(0))
     return torch.stack(rows)
 

@@ -117,10 +117,7 @@ class LabelSet(Sequence[Label]):
             raise LabelError('no labels: name some, for example "dog barking, siren"')
         if len(parts) == 1 and parts[0].startswith("@"):
             return cls.builtin(parts[0])
-        labels: list[Label] = []
-        for part in parts:
-            labels += cls.builtin(part)._with_own_prompts() if part.startswith("@") else [Label(part)]
-        return cls(labels)
+        return cls(_labels(parts))
 
     @classmethod
     def join(cls, sets: Iterable["LabelSet"]) -> "LabelSet":
@@ -213,17 +210,17 @@ class LabelSet(Sequence[Label]):
             if not isinstance(data, dict):
                 raise LabelError("must hold a list of labels, or 'labels:' with a list under it")
             _check_keys(data, _SET_KEYS, "the file")
-            labels = _labels(data, "labels")
-            labels += [_keyword(label) for label in _labels(data, "keywords")]
+            labels = _labels(_list(data, "labels"))
+            labels += [_keyword(label) for label in _labels(_list(data, "keywords"))]
             groups = data.get("groups") or {}
             if not isinstance(groups, dict):
                 raise LabelError("'groups' must map a heading to a list of labels")
             labels += [
                 replace(label, group=label.group or str(group))
                 for group in groups
-                for label in _labels(groups, group)
+                for label in _labels(_list(groups, group))
             ]
-            labels += [replace(label, background=True) for label in _labels(data, "background")]
+            labels += [replace(label, background=True) for label in _labels(_list(data, "background"))]
             templates = [_text(template, "a template") for template in _list(data, "templates")]
             return cls(labels, templates, str(data.get("description") or ""))
 
@@ -308,10 +305,10 @@ def _list(data: dict[Any, Any], key: Any) -> list[Any]:
     return value
 
 
-def _labels(data: dict[Any, Any], key: Any) -> list[Label]:
-    """Read the labels of a YAML list; ``@name`` stands for all of a built-in set."""
+def _labels(entries: Iterable[Any]) -> list[Label]:
+    """Read names, or what stands in a YAML list; ``@name`` stands for all labels of a built-in set."""
     labels: list[Label] = []
-    for entry in _list(data, key):
+    for entry in entries:
         whole_set = isinstance(entry, str) and entry.startswith("@")
         labels += LabelSet.builtin(entry)._with_own_prompts() if whole_set else [_label(entry)]
     return labels

@@ -182,12 +182,16 @@ class NanoAudio(nn.Module):
         """Return contrastive embeddings ``(batch, frames // 16, dim)`` of log-mels."""
         return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
 
+    def loudness(self, mel: Tensor) -> Tensor:
+        """Return the loudest band of each frame ``(batch, frames // 16)`` of log-mels, in dB."""
+        return mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
+
     def quiet(self, mel: Tensor) -> Tensor:
         """Return which frames ``(batch, frames // 16)`` of log-mels are silent, or far below those near them.
 
         The semantic head knows no silence: what it would say of the pauses between sounds means nothing.
         """
-        loud = mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
+        loud = self.loudness(mel)
         near = max_pool1d(loud, 2 * NEAR + 1, 1, NEAR)
         quiet: Tensor = (loud < near - QUIET_DB) | (loud < SILENCE_DB)
         return quiet
