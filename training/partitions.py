@@ -24,6 +24,7 @@ import torch
 from training.data import Mels, esc50, partition
 from training.nano_audio import Run, train
 from training.nano_text import load_text, sentences
+from training.scenes import SceneOptions
 from zsaudio import metrics
 from zsaudio.class_tables import Taxonomy
 from zsaudio.compatibility import METHODS
@@ -44,8 +45,8 @@ PENALTIES = np.linspace(0, 3, 61)  # in standard deviations of a method's scores
 
 def train_encoder(options: argparse.Namespace) -> None:
     """Train the audio tower without a partition and without fold 5."""
-    values: dict[str, Any] = {"batch": 64, "rate": 2e-3, "decay": 0.05, "positive": 3.0, "softmax": 0.5}
-    values |= {"seed": 0, "start": None, "tag": None}
+    values: dict[str, Any] = {"batch": 48, "rate": 2e-3, "decay": 0.05, "positive": 3.0, "softmax": 1.0}
+    values |= {"shares": SceneOptions.shares, "seed": 0, "start": None, "tag": None}
     run = Run(name(options.partition), folds=(1, 2, 3, 4), unseen=tuple(partition(options.partition)))
     train(argparse.Namespace(**(values | vars(options))), run)
 
@@ -152,7 +153,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of the recipe's caches and checkpoints"
     )
     parser.add_argument("--partition", type=int, choices=range(1, 6), help="train: which one to leave out")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument(
         "--partitions", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="table: which ones"
     )

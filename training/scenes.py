@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from training.data import Mels, Sound
+from training.data import FREESOUND, Mels, Sound
 from zsaudio.models.nano import NanoConfig, mel_filters
 
 FLOOR_DB = -50.0
-KINDS = ("ESC-50", "speech", "alarms", "formula", "instruments")
+KINDS = ("ESC-50", "speech", "alarms", "formula", "soundfont", "instruments")
 ALARMS = re.compile("alarm|siren|beep|ring|doorbell|horn")
 
 
@@ -27,26 +27,29 @@ def kind_and_family(sound: Sound) -> tuple[str, str]:
         return "speech", sound.texts[0]
     if sound.source == "formula":
         return "alarms" if ALARMS.search(sound.texts[0]) else "formula", sound.texts[0]
-    return "instruments", sound.texts[1 if sound.source.startswith("FluidR3") else 0]
+    if sound.source == FREESOUND:
+        return "instruments", sound.texts[0]
+    return "soundfont", sound.texts[1]
 
 
 @dataclass(frozen=True)
 class SceneOptions:
     """How scenes are made."""
 
-    frames: int = 304
+    frames: int = 208
     sources: tuple[float, ...] = (0.45, 0.38, 0.17)  # how often 1, 2, 3 sounds
     level_db: float = 7.0  # sounds of a mixture differ by up to so much
     gain_db: float = 9.0  # standard deviation of the level of a scene
     filter_db: float = 5.0  # standard deviation of a random filter
     stretch: float = 0.15
+    piece: float = 0.12  # how often only a piece of a sound is heard: a tone that stops is not yet a doorbell
     shift: int = 3  # bands
     masks: int = 2
     rooms: float = 0.35  # how often a sound is in a room
-    noise: float = 0.45  # how often there is background noise
-    noise_db: tuple[float, float] = (3.0, 35.0)  # how far it is below the scene
+    noise: float = 0.6  # how often there is background noise
+    noise_db: tuple[float, float] = (3.0, 30.0)  # how far it is below the scene
     telephones: float = 0.2  # how often a scene comes through a telephone or a small loudspeaker
-    shares: tuple[float, ...] = (0.5, 0.1, 0.13, 0.09, 0.18)  # of the kinds
+    shares: tuple[float, ...] = (0.60, 0.07, 0.10, 0.07, 0.08, 0.08)  # of the kinds
 
 
 class Scenes:
@@ -100,6 +103,10 @@ class Scenes:
         take = (np.arange(min(options.frames, int(len(part) / speed))) * speed).astype(int)
         at = int(rng.integers(0, options.frames - len(take) + 1))
         result[at : at + len(take)] = part[take]
+        if rng.random() < options.piece:
+            length = int(rng.integers(20, 121))
+            start = at + int(rng.integers(0, max(1, len(take) - length)))
+            result[:start] = result[start + length :] = FLOOR_DB
         if rng.random() < 0.3:
             bands = np.clip(
                 np.arange(mel.shape[1]) + rng.integers(-options.shift, options.shift + 1), 0, mel.shape[1] - 1

@@ -18,7 +18,8 @@ from torch.nn.functional import pad
 from torch.nn.utils import fuse_conv_bn_eval
 
 from zsaudio.features import LogMel
-from zsaudio.models.nano import ConvBlock, NanoConfig, mel_filters
+from zsaudio.models.efficientnet import ConvBlock
+from zsaudio.models.nano import NanoConfig, mel_filters
 
 PHONEMES = (
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"

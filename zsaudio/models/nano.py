@@ -23,13 +23,13 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
-from torch.nn.utils import fuse_conv_bn_eval
 
 from zsaudio.errors import ModelError
 from zsaudio.features import LogMel
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank
 from zsaudio.models.device import resolve_device
+from zsaudio.models.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
 
 WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
@@ -53,12 +53,8 @@ class NanoConfig:
     hop_length: int = 160
     n_mels: int = 64
     floor: float = 1e-5
-    # audio tower; per stage: channels, convolutions, how much it shortens time (bands: always by 2)
-    channels: tuple[int, ...] = (32, 64, 128, 256)
-    depth: tuple[int, ...] = (1, 2, 2, 2)
-    shorten: tuple[int, ...] = (4, 2, 2, 1)
+    # audio tower
     head: int = 320
-    head_depth: int = 2
     # text tower
     vocabulary: int = 30522
     rank: int = 128
@@ -84,17 +80,12 @@ class NanoConfig:
     @property
     def stride(self) -> int:
         """Samples from one output frame to the next."""
-        return self.hop_length * math.prod(self.shorten)
+        return self.hop_length * SHORTEN
 
     @property
     def context(self) -> int:
         """Samples on either side of an output frame that it depends on."""
-        step, reach = self.shorten[0], 1
-        for depth, shorten in zip(self.depth[1:], self.shorten[1:], strict=True):
-            step *= shorten
-            reach += depth * step
-        reach += (self.head_depth + SMOOTH) * step
-        return reach * self.hop_length + self.n_fft // 2
+        return (REACH + SMOOTH * SHORTEN) * self.hop_length + self.n_fft // 2
 
 
 def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
@@ -109,6 +100,11 @@ def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
     # narrow bands hold few bins: make every band sum to its width
     width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
     return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+
+
+def as_image(mel: Tensor) -> Tensor:
+    """Return log-mels ``(batch, frames, bands)`` as ``(batch, 1, frames, bands)``, about normal."""
+    return ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -126,24 +122,6 @@ def beside(sentence: Tensor, attributes: Tensor) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-class ConvBlock(nn.Sequential):
-    """Convolution, batch normalisation, ReLU; ``fuse`` folds the second into the first."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: Any = 3, stride: Any = 1, padding: Any = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
-
-    def fuse(self) -> None:
-        """Fold the normalisation into the convolution; for inference only."""
-        convolution, norm = self[0], self[1]
-        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        self[0] = fuse_conv_bn_eval(convolution, norm)
-        self[1] = nn.Identity()
-
-
 class NanoAudio(nn.Module):
     """Log-mel front end and a convolutional network: a waveform in, an embedding per frame out."""
 
@@ -151,20 +129,9 @@ class NanoAudio(nn.Module):
         super().__init__()
         self.config = config
         self.mel = LogMel(filters, config.n_fft, config.hop_length, config.floor)
-        first, *shorten = config.shorten
-        channels = config.channels
-        layers: list[nn.Module] = [ConvBlock(1, channels[0], (first + 2, 4), (first, 2), 1)]
-        for before, after, depth, pool in zip(
-            channels[:-1], channels[1:], config.depth[1:], shorten, strict=True
-        ):
-            layers += [nn.AvgPool2d((pool, 2)), ConvBlock(before, after)]
-            layers += [ConvBlock(after, after) for _ in range(depth - 1)]
-        self.body = nn.Sequential(*layers)
+        self.body = efficientnet()
         self.collapse = ConvBlock(
-            channels[-1], config.head, (1, config.n_mels // 2 ** len(channels)), padding=0
-        )
-        self.head = nn.ModuleList(
-            ConvBlock(config.head, config.head, (3, 1), padding=(1, 0)) for _ in range(config.head_depth)
+            CHANNELS, config.head, (1, config.n_mels // SHORTEN), padding=0, activation=nn.ReLU6
         )
         self.drop = nn.Dropout(0.2)
         self.out = nn.Linear(config.head, config.dim)
@@ -172,10 +139,7 @@ class NanoAudio(nn.Module):
 
     def features(self, mel: Tensor) -> Tensor:
         """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
-        mel = ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        x: Tensor = self.collapse(self.body(mel))
-        for layer in self.head:
-            x = x + layer(x)
+        x: Tensor = self.collapse(self.body(as_image(mel)))
         return x.squeeze(3).transpose(1, 2)
 
     def embed(self, mel: Tensor) -> Tensor:
