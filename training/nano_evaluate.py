@@ -76,11 +76,11 @@ def classify(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) ->
     return np.stack(rows)
 
 
-def accuracy(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) -> tuple[float, np.ndarray]:
+def accuracy(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) -> tuple[float, list[str]]:
     """Return how often the best of the names is right, and which name was best."""
-    best = classify(model, sounds, names).argmax(1)
-    right = np.array([names.index(sound.category) for sound in sounds])
-    return float((best == right).mean()), best
+    heard = [names[best] for best in classify(model, sounds, names).argmax(1)]
+    right = [sound.category == name for sound, name in zip(sounds, heard, strict=True)]
+    return float(np.mean(right)), heard
 
 
 def mixture_scores(model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int) -> tuple:
@@ -145,10 +145,10 @@ def report_mixtures(
     )
 
 
-def report_details(clips: list[Sound], names: list[str], best: np.ndarray) -> None:
+def report_details(clips: list[Sound], names: list[str], heard: list[str]) -> None:
     """Print what each class was taken for."""
     for name in names:
-        taken = Counter(names[b] for clip, b in zip(clips, best, strict=True) if clip.category == name)
+        taken = Counter(h for clip, h in zip(clips, heard, strict=True) if clip.category == name)
         wrong = ", ".join(f"{other} {n}" for other, n in taken.most_common() if other != name)
         print(f"| {name} | {taken[name]}/{sum(taken.values())} | {wrong} |")
 
@@ -191,16 +191,18 @@ def report_shipped(options: argparse.Namespace) -> None:
     if options.figure == "mixtures":
         report_mixtures(Nano(), clips, names)
         return
-    value, best = accuracy(Nano(), clips, names)
+    value, heard = accuracy(Nano(), clips, names)
     print(f"{len(clips)} held-out clips, {len(names)} names: {value:.2%}")
     if options.details:
-        report_details(clips, names, best)
+        report_details(clips, names, heard)
 
 
 def report_unheard(options: argparse.Namespace) -> None:
     """Print the accuracy on each fold, or on each partition's classes, that a checkpoint never heard."""
     kind, clips = options.figure.removesuffix("s"), esc50(options.data)
-    values = []
+    values: list[float] = []
+    tested: list[Sound] = []
+    heard: list[str] = []
     for number in range(1, 6):
         file = options.work / f"{kind}{number}.pt"
         if not file.exists():
@@ -213,16 +215,18 @@ def report_unheard(options: argparse.Namespace) -> None:
             own = [clip for clip in clips if clip.category in names]
         value, best = accuracy(model, own, names)
         values.append(value)
+        tested += own
+        heard += best
         cost = f"{model.steps} steps in {model.minutes:.0f} minutes"
         print(f"{kind} {number}, {len(own)} clips, {len(names)} names: {value:.2%}; {cost}", flush=True)
         if kind == "fold":
             report_mixtures(model, own, names)
-        if options.details:
-            report_details(own, names, best)
     if not values:
         raise SystemExit(f"{options.work} holds no checkpoint {kind}1.pt to {kind}5.pt")
     spread = f", standard deviation {np.std(values, ddof=1):.2%}" if len(values) > 1 else ""
     print(f"mean of {len(values)}: {np.mean(values):.2%}{spread}")
+    if options.details:
+        report_details(tested, sorted({clip.category for clip in tested}), heard)
 
 
 def report_inner(options: argparse.Namespace) -> None:
@@ -244,8 +248,8 @@ def report_inner(options: argparse.Namespace) -> None:
         print(f"learned {model.scale:.3f} {model.bias:.3f}, fitted {scale:.3f} {bias:.3f}: ", end="")
         print(f"--scale-by {scale / model.scale:.3f} --bias-by {bias - model.bias:.3f}")
         return
-    value, best = accuracy(model, known, seen)
-    other, best_new = accuracy(model, new, unseen)
+    value, heard = accuracy(model, known, seen)
+    other, heard_new = accuracy(model, new, unseen)
     print(f"fold 4, 40 seen names: {value:.2%}; partition 2, 10 unseen names: {other:.2%}")
     captions = read_captions(options.work, learned=False)
     said = [captions[name][0] if captions[name] else name for name in seen]
@@ -255,8 +259,8 @@ def report_inner(options: argparse.Namespace) -> None:
     print(f"fold 4, {count} of the names said by a caption that was not learned: {by_caption:.2%}")
     report_mixtures(model, known, seen)
     if options.details:
-        report_details(known, seen, best)
-        report_details(new, unseen, best_new)
+        report_details(known, seen, heard)
+        report_details(new, unseen, heard_new)
 
 
 FIGURES = {
