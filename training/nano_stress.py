@@ -4,9 +4,10 @@
     python -m training.nano_stress synonyms --data DATA    # each class by another name
     python -m training.nano_stress strangers --data DATA   # labels that are told where none is true
                                                            # [--background @music-instruments]
+    python -m training.nano_stress instruments --data DATA # which of ten instruments it is
     python -m training.nano_stress confusion --data DATA --figure FILE
 
-All but ``strangers`` look at the 230 clips of ESC-50 that the shipped weights did not learn from. The other
+All but ``strangers`` and ``instruments`` look at the 230 clips of ESC-50 that the shipped weights did not learn from. The other
 names are in ``synonyms.csv``; none of them is a text that nano learned.
 """
 
@@ -150,6 +151,17 @@ def report_strangers(options: argparse.Namespace) -> None:
             )
 
 
+def report_instruments(options: argparse.Namespace) -> None:
+    """Print how often recordings of instruments that nano did not hear are told apart."""
+    sounds = instruments(options.data, learned=False)
+    names = sorted({sound.texts[0] for sound in sounds})
+    logits = classify(Nano(), [read_waveform(sound.path, RATE) for sound in sounds], names)
+    truth = np.array([names.index(sound.texts[0]) for sound in sounds])
+    told = logits[np.arange(len(truth)), truth] >= 0
+    print(f"{len(truth)} recordings, {len(names)} instruments: {accuracy(logits, truth):.1%}; ", end="")
+    print(f"a score of 0.5 or more for the true one: {told.mean():.1%}")
+
+
 def report_confusion(options: argparse.Namespace) -> None:
     """Draw what the held-out clips of each class are taken for."""
     sounds, names = held_out(options.data)
@@ -164,6 +176,7 @@ FIGURES = {
     "noise": report_noise,
     "synonyms": report_synonyms,
     "strangers": report_strangers,
+    "instruments": report_instruments,
     "confusion": report_confusion,
 }
 
