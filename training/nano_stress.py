@@ -7,8 +7,8 @@
     python -m training.nano_stress instruments --data DATA # which of ten instruments it is
     python -m training.nano_stress confusion --data DATA --figure FILE
 
-All but ``strangers`` and ``instruments`` look at the 230 clips of ESC-50 that the shipped weights did not learn from. The other
-names are in ``synonyms.csv``; none of them is a text that nano learned.
+All but ``strangers`` and ``instruments`` look at the 230 clips of ESC-50 that the shipped weights did not
+learn from. The other names are in ``synonyms.csv``; none of them is a text that nano learned.
 """
 
 import argparse
