@@ -233,8 +233,8 @@ def finish(options: argparse.Namespace) -> None:
     torch.save(state | {"known": known}, file)
 
 
-def main() -> None:
-    """Parse the command line."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of a command line, by default of this program's."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("step", choices=["train", "finish"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -266,7 +266,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--tag", help="name of the checkpoint, if not the run's")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    options = parse()
     if options.step == "train":
         train(options)
     finish(options)

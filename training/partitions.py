@@ -22,9 +22,8 @@ import numpy as np
 import torch
 
 from training.data import Mels, esc50, partition
-from training.nano_audio import Run, train
+from training.nano_audio import Run, parse, train
 from training.nano_text import load_text, sentences
-from training.scenes import SceneOptions
 from zsaudio import metrics
 from zsaudio.class_tables import Taxonomy
 from zsaudio.compatibility import METHODS
@@ -45,10 +44,10 @@ PENALTIES = np.linspace(0, 3, 61)  # in standard deviations of a method's scores
 
 def train_encoder(options: argparse.Namespace) -> None:
     """Train the audio tower without a partition and without fold 5."""
-    values: dict[str, Any] = {"batch": 48, "rate": 2e-3, "decay": 0.05, "positive": 3.0, "softmax": 1.0}
-    values |= {"shares": SceneOptions.shares, "seed": 0, "start": None, "tag": None}
+    settings = ["train", "--partition", str(options.partition), "--steps", str(options.steps)]
+    settings += ["--data", str(options.data), "--work", str(options.work)]
     run = Run(name(options.partition), folds=(1, 2, 3, 4), unseen=tuple(partition(options.partition)))
-    train(argparse.Namespace(**(values | vars(options))), run)
+    train(parse(settings), run)
 
 
 def name(number: int) -> str:

@@ -223,8 +223,8 @@ class Recognizer:
         does not grow with the number of recordings nor with their lengths.
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
-        # a long stretch is as good as a batch, and takes less memory
-        batch_size = 1 if self.model is None or self.model.context_s else self.batch_size
+        # stretches are long: a few together keep the threads of a processor busy, more would take memory only
+        batch_size = 4 if self.model is None or self.model.context_s else self.batch_size
         finder = EventFinder(listeners, self.labels, on_scores)
         return finder.clips(sources, sample_rate, channel, batch_size)
 

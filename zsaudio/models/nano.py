@@ -13,7 +13,9 @@ dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +32,7 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank
 from zsaudio.models.device import resolve_device
 from zsaudio.models.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
+from zsaudio.models.threads import start_threads
 
 WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
@@ -311,21 +314,42 @@ class Nano:
         return LabelBank(tuple(labels.names), means.astype(np.float32))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(n_frames, n_labels)``."""
-        return [self.scale * (frames @ bank.data.T) + self.bias for frames in self.encode_audio(windows)]
+        """Return per window the log-odds ``(n_frames, n_labels)``.
 
-    @torch.inference_mode()
+        By torch, in our threads: numpy's BLAS would start threads of its own, which go on turning for a while
+        after each product and take the processor from those that decode.
+        """
+        labels = torch.from_numpy(bank.data).T
+
+        def compare(frames: np.ndarray) -> np.ndarray:
+            return np.asarray(self.scale * (torch.from_numpy(frames) @ labels) + self.bias)
+
+        return list(self._pool.map(compare, self.encode_audio(windows)))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return start_threads()
+
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return per window the embeddings ``(n_frames, dim)``; windows of one length share a batch."""
+        """Return per window the embeddings ``(n_frames, dim)``.
+
+        On a processor, each window has a thread to itself; on a GPU, windows of one length share a batch.
+        """
+        if self.device.type == "cpu":
+            return [frames[0] for frames in self._pool.map(self._encode, ([window] for window in windows))]
         by_length: dict[int, list[int]] = {}
         for index, window in enumerate(windows):
             by_length.setdefault(len(window), []).append(index)
         result: list[np.ndarray] = [np.empty(0)] * len(windows)
         for indices in by_length.values():
-            batch = torch.from_numpy(np.stack([windows[i] for i in indices]).astype(np.float32))
-            for index, frames in zip(indices, self.audio(batch.to(self.device)).cpu().numpy(), strict=True):
+            for index, frames in zip(indices, self._encode([windows[i] for i in indices]), strict=True):
                 result[index] = frames
         return result
+
+    @torch.inference_mode()
+    def _encode(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(np.stack(windows).astype(np.float32))
+        return np.asarray(self.audio(batch.to(self.device)).cpu())
 
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
