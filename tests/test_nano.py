@@ -1,5 +1,6 @@
 import csv
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,12 @@ def test_what_it_does_not_know_it_does_not_claim(nano, name, wave, seconds):
     names = LabelSet.builtin("home").names
     found = scores(nano, wave[: seconds * RATE].clip(-1, 1).astype(np.float32), names)
     assert found.max() <= 0.5, f"{name} taken for {names[found.argmax()]}"
+
+
+def test_it_can_be_pickled_after_use(nano, sound):
+    (expected,) = nano.encode_audio([sound[:RATE]])
+    (found,) = pickle.loads(pickle.dumps(nano)).encode_audio([sound[:RATE]])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_bundle_is_small():

@@ -224,7 +224,9 @@ class Recognizer:
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
         # stretches are long: a few together keep the threads of a processor busy, more would take memory only
-        batch_size = 4 if self.model is None or self.model.context_s else self.batch_size
+        batch_size = self.batch_size
+        if self.model is None or self.model.context_s:
+            batch_size = min(batch_size, 4)
         finder = EventFinder(listeners, self.labels, on_scores)
         return finder.clips(sources, sample_rate, channel, batch_size)
 

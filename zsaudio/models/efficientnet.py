@@ -38,7 +38,7 @@ class ConvBlock(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.Identity() if activation is nn.Identity else activation(inplace=True),
+            activation(inplace=True),  # nn.Identity takes no notice of it
         )
 
     def fuse(self) -> None:

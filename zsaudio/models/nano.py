@@ -13,9 +13,7 @@ dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a
 import json
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +30,7 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank
 from zsaudio.models.device import resolve_device
 from zsaudio.models.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
-from zsaudio.models.threads import start_threads
+from zsaudio.models.threads import shared_threads
 
 WEIGHTS = Path(__file__).parent / "weights" / "nano"
 TEMPLATES = ("{}",)
@@ -324,11 +322,7 @@ class Nano:
         def compare(frames: np.ndarray) -> np.ndarray:
             return np.asarray(self.scale * (torch.from_numpy(frames) @ labels) + self.bias)
 
-        return list(self._pool.map(compare, self.encode_audio(windows)))
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return start_threads()
+        return list(shared_threads().map(compare, self.encode_audio(windows)))
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the embeddings ``(n_frames, dim)``.
@@ -336,7 +330,8 @@ class Nano:
         On a processor, each window has a thread to itself; on a GPU, windows of one length share a batch.
         """
         if self.device.type == "cpu":
-            return [frames[0] for frames in self._pool.map(self._encode, ([window] for window in windows))]
+            encoded = shared_threads().map(self._encode, ([window] for window in windows))
+            return [frames[0] for frames in encoded]
         by_length: dict[int, list[int]] = {}
         for index, window in enumerate(windows):
             by_length.setdefault(len(window), []).append(index)

@@ -1,7 +1,9 @@
 """Threads for work on a processor."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
@@ -25,3 +27,16 @@ def start_threads() -> ThreadPoolExecutor:
     list(pool.map(stay_in_thread, range(n_threads)))
     torch.set_num_threads(n_threads)  # for threads that others start from now on
     return pool
+
+
+def shared_threads() -> ThreadPoolExecutor:
+    """Return this process's threads, as ``start_threads`` makes them, started when first asked for.
+
+    A model that holds none of its own can be pickled, and works in a process that was forked off.
+    """
+    return _threads_of(os.getpid(), torch.get_num_threads())
+
+
+@cache
+def _threads_of(process: int, n_threads: int) -> ThreadPoolExecutor:
+    return start_threads()
