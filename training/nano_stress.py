@@ -160,6 +160,9 @@ def report_instruments(options: argparse.Namespace) -> None:
     told = logits[np.arange(len(truth)), truth] >= 0
     print(f"{len(truth)} recordings, {len(names)} instruments: {accuracy(logits, truth):.1%}; ", end="")
     print(f"a score of 0.5 or more for the true one: {told.mean():.1%}")
+    right = truth[logits.argmax(axis=1) == truth]
+    counts = zip(names, np.bincount(right, minlength=len(names)), np.bincount(truth), strict=True)
+    print(", ".join(f"{name} {own}/{count}" for name, own, count in counts))
 
 
 def report_confusion(options: argparse.Namespace) -> None:
