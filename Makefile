@@ -1,4 +1,4 @@
-# Needs make and Python 3.10 or newer; everything else goes into .venv.
+# Needs make and Python 3.11 or newer; everything else goes into .venv.
 PYTHON ?= python3
 BIN = .venv/bin
 

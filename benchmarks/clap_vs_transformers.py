@@ -194,7 +194,7 @@ def measure_in_turns(folder: Path, dtype: str, rounds: int = 7, n_clips: int = 1
     So what another program does to the machine meanwhile is the same for all.
     """
     import zsaudio
-    from zsaudio.models.clap import Clap
+    from zsaudio.models.clap.clap import Clap
 
     model = Clap(str(folder / "clap"), dtype=dtype)
     recognizers = {n: zsaudio.Recognizer(made_labels(n), model) for n in (1, 50, 500)}
@@ -255,7 +255,7 @@ def by_hand_steps(folder: str, labels: list[str], audio: list[np.ndarray], batch
 
 def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) -> Iterator[int]:
     import zsaudio
-    from zsaudio.models.htsat import HtsatOnProcessor
+    from zsaudio.models.clap.cpu import HtsatOnProcessor
 
     HtsatOnProcessor.__call__ = timed(HtsatOnProcessor.__call__)
     recognizer = zsaudio.Recognizer(labels, model=str(folder / "clap"), dtype=dtype)
@@ -291,7 +291,7 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import ClapAudioModelWithProjection
 
-    from zsaudio.models.clap_audio import has_bfloat16
+    from zsaudio.models.clap.audio import has_bfloat16
 
     tower = ClapAudioModelWithProjection.from_pretrained(checkpoint).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from zsaudio import LabelSet
-from zsaudio.embeddings import ClipEmbedding, embed_clips, logits_of
-from zsaudio.fine_tuning import fine_tune
-from zsaudio.models.adapted import Adapted
+from zsaudio.detection.scoring import pool_frames
+from zsaudio.evaluation.embeddings import ClipEmbedding, embed_clips, logits_of
+from zsaudio.learning.fine_tuning import fine_tune
 from zsaudio.models.base import LabelBank
-from zsaudio.models.nano import Nano
-from zsaudio.scoring import pool_frames
+from zsaudio.models.learned.adapted import Adapted
+from zsaudio.models.nano.nano import Nano
 
 FREE = ("CC0", "CC-BY")
 EPOCHS = (0, 20, 100)

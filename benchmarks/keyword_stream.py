@@ -26,8 +26,9 @@ from training.keyword_data import CHOOSING, CHOOSING_SPOKEN, HELD_OUT, RATE, Rec
 from training.keyword_evaluate import load, said
 from training.keyword_text import Writer
 from training.keyword_voices import espeak, flite, trim
-from zsaudio.events import DetectionOptions, Event
+from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.recognizer import Recognizer
+from zsaudio.results import Event
 
 GAP_S = 10.0
 SPEECH = 0.05  # root mean square of speech

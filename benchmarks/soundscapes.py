@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from zsaudio import DetectionOptions, Event, Recognizer, load_audio
-from zsaudio.models.nano import Nano
+from zsaudio.models.nano.nano import Nano
 
 RATE = 16_000
 SCENE_S, CLIPS_PER_SCENE = 60.0, 8

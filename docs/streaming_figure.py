@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from zsaudio import DetectionOptions, FrameScores, Recognizer, load_audio
-from zsaudio.listeners import plan_windows
+from zsaudio.detection.listeners import plan_windows
 
 HERE = Path(__file__).parent
 BLUE, GREY, RED = "#1f77b4", "#c9d6e3", "#d62728"

@@ -6,7 +6,7 @@ Needs the extra: ``pip install "zsaudio[mic]"``, and on Linux the library libpor
 import argparse
 
 import zsaudio
-from zsaudio.events import LIVE
+from zsaudio.detection.hysteresis import LIVE
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("labels", nargs="?", default="@home")

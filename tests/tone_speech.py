@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from conftest import tone
 
-from zsaudio.alignment import Calibration
-from zsaudio.models.speech import Speech
+from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.base import Speech
 
 RATE = 16_000
 FRAME_S = 0.03

@@ -18,8 +18,8 @@ import soundfile
 import torch
 from scipy.signal import resample_poly
 
-from zsaudio.features import LogMel
-from zsaudio.models.nano import NanoConfig, mel_filters
+from zsaudio.audio.log_mel import LogMel
+from zsaudio.models.nano.nano import NanoConfig, mel_filters
 
 FREE = ("CC0", "CC-BY")  # the licences of the ESC-50 clips that shipped weights may learn from
 FREESOUND = "FSDKaggle2018"  # where the instruments come from

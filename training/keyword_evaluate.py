@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
-from zsaudio.alignment import Calibration, KeywordSpotter
-from zsaudio.events import DetectionOptions
+from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.labels import LabelSet
-from zsaudio.models.keyword_network import KeywordNetwork
-from zsaudio.models.nano_keyword import NanoKeyword
+from zsaudio.models.speech.alignment import Calibration, KeywordSpotter
+from zsaudio.models.speech.nano_keyword import NanoKeyword
+from zsaudio.models.speech.network import KeywordNetwork
 from zsaudio.recognizer import Recognizer
 
 # Thirty more phrases that a clip could be named, of one to four words.

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.keyword_data import RATE, Spoken, spoken, trained
-from zsaudio.alignment import Calibration
-from zsaudio.models.keyword_network import KeywordConfig
-from zsaudio.models.nano_keyword import COHORT_STEP, WEIGHTS
+from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.nano_keyword import COHORT_STEP, WEIGHTS
+from zsaudio.models.speech.network import KeywordConfig
 
 RECORDED = 5  # utterances of the cohort: of each recorded phrase, and of each kind of synthetic voices
 SYNTHETIC = {"kokoro": 60, "espeak": 20, "flite": 10}

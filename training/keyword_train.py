@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from training.ema import Average
 from training.keyword_data import Rows
 from training.optimizer import adamw, autocast, set_rate
-from zsaudio.models.keyword_network import SHORTEN, KeywordConfig, KeywordNetwork, warp
+from zsaudio.models.speech.network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
 WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
 

@@ -30,7 +30,7 @@ from training.nano_text import load_text, sentences
 from training.optimizer import adamw, autocast, set_rate
 from training.scenes import KINDS, SceneOptions, Scenes, kind_and_family
 from training.semantic import fit_semantic, names
-from zsaudio.models.nano import NanoAudio, NanoConfig, as_image, mel_filters
+from zsaudio.models.nano.nano import NanoAudio, NanoConfig, as_image, mel_filters
 
 FROZEN = 4  # layers that stay as photographs made them, up to a quarter of the frames: half of the cost
 STRICT = 0.78  # cosine of texts that mean the same, where many are alike

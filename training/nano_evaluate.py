@@ -31,10 +31,10 @@ from training.data import FREE, Sound, esc50, partition, read_waveform
 from training.nano_audio import read_captions
 from training.nano_text import heldout_cosines, load_text, sentences
 from zsaudio import Recognizer
+from zsaudio.detection.scoring import pool_frames
+from zsaudio.evaluation.metrics import average_precision, reliability
 from zsaudio.labels import LabelSet
-from zsaudio.metrics import average_precision, reliability
-from zsaudio.models.nano import Nano, NanoAudio, NanoConfig, mel_filters
-from zsaudio.scoring import pool_frames
+from zsaudio.models.nano.nano import Nano, NanoAudio, NanoConfig, mel_filters
 
 EXTRA = (
     "knocking on a door, water running, laughter, speech, kettle whistling, siren, rain, water dripping, "

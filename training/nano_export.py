@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from training.data import FREE, Sound
 from training.nano_audio import Run
 from training.nano_text import load_text, load_tokenizer
-from zsaudio.models.nano import WEIGHTS, NanoConfig, mel_filters
+from zsaudio.models.nano.nano import WEIGHTS, NanoConfig, mel_filters
 
 START = (
     "start of the convolutions",

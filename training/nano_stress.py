@@ -24,12 +24,12 @@ from soxr import resample
 from training.data import FREE, Sound, esc50, instruments, read_rows, read_waveform
 from training.keyword_data import HELD_OUT
 from zsaudio import LabelSet, Recognizer
-from zsaudio.evaluation import Evaluation
+from zsaudio.detection.scoring import pool_frames
+from zsaudio.evaluation.clips import Evaluation
+from zsaudio.evaluation.metrics import accuracy
+from zsaudio.evaluation.report import draw_confusion
 from zsaudio.labels import builtin_label_sets
-from zsaudio.metrics import accuracy
-from zsaudio.models.nano import Nano
-from zsaudio.report import draw_confusion
-from zsaudio.scoring import pool_frames
+from zsaudio.models.nano.nano import Nano
 
 RATE = 16000
 NOISE_DB = 10.0

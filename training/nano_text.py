@@ -26,8 +26,8 @@ from torch.nn.functional import cosine_similarity, normalize
 from training.data import phrases, read_rows
 from training.ema import Average
 from training.optimizer import autocast
-from zsaudio.class_tables import AttributeTable
-from zsaudio.models.nano import NanoConfig, NanoText, tokenize
+from zsaudio.models.learned.class_tables import AttributeTable
+from zsaudio.models.nano.nano import NanoConfig, NanoText, tokenize
 
 TEACHER_LAYERS = (0, 2, 5)
 HELD_OUT = 20  # one text in so many

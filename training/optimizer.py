@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from zsaudio.models.clap_audio import has_bfloat16
+from zsaudio.models.clap.audio import has_bfloat16
 
 
 def adamw(parameters: Iterable[nn.Parameter], rate: float, decay: float) -> torch.optim.AdamW:

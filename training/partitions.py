@@ -24,12 +24,12 @@ import torch
 from training.data import Mels, esc50, partition
 from training.nano_audio import Run, parse, train
 from training.nano_text import load_text, sentences
-from zsaudio import metrics
-from zsaudio.class_tables import Taxonomy
-from zsaudio.compatibility import METHODS
+from zsaudio.evaluation import metrics
 from zsaudio.labels import Label
-from zsaudio.models.nano import NanoAudio, NanoConfig, mel_filters
-from zsaudio.semantics import Semantics
+from zsaudio.models.learned.class_tables import Taxonomy
+from zsaudio.models.learned.compatibility import METHODS
+from zsaudio.models.learned.semantics import Semantics
+from zsaudio.models.nano.nano import NanoAudio, NanoConfig, mel_filters
 
 SEMANTICS = (
     ("names",),

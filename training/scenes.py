@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from training.data import FREESOUND, Mels, Sound
-from zsaudio.models.nano import NanoConfig, mel_filters
+from zsaudio.models.nano.nano import NanoConfig, mel_filters
 
 FLOOR_DB = -50.0
 KINDS = ("ESC-50", "speech", "alarms", "formula", "soundfont", "instruments")

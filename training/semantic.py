@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from training.data import Mels, Sound, title_words
 from training.nano_text import sentences
-from zsaudio.models.nano import NanoAudio, NanoText
+from zsaudio.models.nano.nano import NanoAudio, NanoText
 
 RIDGE = 0.03
 Fitted = tuple[dict[str, Tensor], Tensor]  # the head, the learned texts

@@ -10,15 +10,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AudioError": "errors",
-    "ClipEvents": "events",
-    "ClipTags": "scoring",
+    "ClipEvents": "results",
+    "ClipTags": "results",
     "DataError": "errors",
-    "Dataset": "datasets",
-    "DetectionOptions": "events",
-    "Event": "events",
-    "Evaluation": "evaluation",
-    "EventDetector": "events",
-    "FrameScores": "events",
+    "Dataset": "evaluation.datasets",
+    "DetectionOptions": "detection.hysteresis",
+    "Event": "results",
+    "Evaluation": "evaluation.clips",
+    "EventDetector": "detection.hysteresis",
+    "FrameScores": "results",
     "Label": "labels",
     "LabelError": "errors",
     "LabelSet": "labels",
@@ -26,25 +26,25 @@ _HOME = {
     "ModelError": "errors",
     "OptionError": "errors",
     "Recognizer": "recognizer",
-    "Tag": "scoring",
+    "Tag": "results",
     "ZsaudioError": "errors",
     "available_models": "models.registry",
     "builtin_label_sets": "labels",
-    "evaluate": "evaluation",
-    "load_audio": "audio",
+    "evaluate": "evaluation.clips",
+    "load_audio": "audio.reader",
     "load_keyword_model": "models.registry",
     "load_model": "models.registry",
-    "microphone": "capture",
-    "read_dataset": "datasets",
+    "microphone": "audio.microphone",
+    "read_dataset": "evaluation.datasets",
 }
 
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
 
 if TYPE_CHECKING:
-    from zsaudio.audio import load_audio as load_audio
-    from zsaudio.capture import microphone as microphone
-    from zsaudio.datasets import Dataset as Dataset
-    from zsaudio.datasets import read_dataset as read_dataset
+    from zsaudio.audio.microphone import microphone as microphone
+    from zsaudio.audio.reader import load_audio as load_audio
+    from zsaudio.detection.hysteresis import DetectionOptions as DetectionOptions
+    from zsaudio.detection.hysteresis import EventDetector as EventDetector
     from zsaudio.errors import AudioError as AudioError
     from zsaudio.errors import DataError as DataError
     from zsaudio.errors import LabelError as LabelError
@@ -52,13 +52,10 @@ if TYPE_CHECKING:
     from zsaudio.errors import ModelError as ModelError
     from zsaudio.errors import OptionError as OptionError
     from zsaudio.errors import ZsaudioError as ZsaudioError
-    from zsaudio.evaluation import Evaluation as Evaluation
-    from zsaudio.evaluation import evaluate as evaluate
-    from zsaudio.events import ClipEvents as ClipEvents
-    from zsaudio.events import DetectionOptions as DetectionOptions
-    from zsaudio.events import Event as Event
-    from zsaudio.events import EventDetector as EventDetector
-    from zsaudio.events import FrameScores as FrameScores
+    from zsaudio.evaluation.clips import Evaluation as Evaluation
+    from zsaudio.evaluation.clips import evaluate as evaluate
+    from zsaudio.evaluation.datasets import Dataset as Dataset
+    from zsaudio.evaluation.datasets import read_dataset as read_dataset
     from zsaudio.labels import Label as Label
     from zsaudio.labels import LabelSet as LabelSet
     from zsaudio.labels import builtin_label_sets as builtin_label_sets
@@ -66,8 +63,11 @@ if TYPE_CHECKING:
     from zsaudio.models.registry import load_keyword_model as load_keyword_model
     from zsaudio.models.registry import load_model as load_model
     from zsaudio.recognizer import Recognizer as Recognizer
-    from zsaudio.scoring import ClipTags as ClipTags
-    from zsaudio.scoring import Tag as Tag
+    from zsaudio.results import ClipEvents as ClipEvents
+    from zsaudio.results import ClipTags as ClipTags
+    from zsaudio.results import Event as Event
+    from zsaudio.results import FrameScores as FrameScores
+    from zsaudio.results import Tag as Tag
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ label's own prompts, taken as they are, or its name put into *templates* such as
 Templates given with the labels go before the model's own.
 
 A label that starts with ``keyword:`` is a *keyword*: words that somebody speaks, not a sound. Its prompts are
-other ways to put it; a pronunciation can stand between slashes (``zsaudio.models.pronunciation``).
+other ways to put it; a pronunciation can stand between slashes (``zsaudio.models.speech.pronunciation``).
 
 A label set comes from a list, a text, a file (one label a line, or YAML), or is built in (``@home``).
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def builtin_label_sets() -> list[str]:
     return sorted(entry.name[:-5] for entry in _configs().iterdir() if entry.name.endswith(".yaml"))
 
 
-def _configs() -> Any:  # a Traversable, whose module moved between Python versions
+def _configs() -> Traversable:
     return files("zsaudio.configs")
 
 

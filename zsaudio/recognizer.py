@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from zsaudio.alignment import KeywordSpotter
-from zsaudio.audio import AudioReader, Source, source_name
-from zsaudio.errors import OptionError
-from zsaudio.events import ClipEvents, DetectionOptions, Event
-from zsaudio.labels import Label, LabelSet
-from zsaudio.listeners import (
+from zsaudio.audio.read_ahead import read_ahead
+from zsaudio.audio.reader import AudioReader, Source, source_name
+from zsaudio.audio.windows import clip_windower, cut_recording
+from zsaudio.detection.engine import FILE_HOP_S, LIVE_HOP_S, Clip, EventFinder, OnScores, Part
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.listeners import (
     KEYWORD_HOP_S,
     KeywordListener,
     Listener,
@@ -21,13 +21,14 @@ from zsaudio.listeners import (
     frames_kept,
     keyword_windower,
 )
+from zsaudio.detection.scoring import Pool, pool_clip, pool_frames, rank
+from zsaudio.errors import OptionError
+from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model, SpeechModel
 from zsaudio.models.registry import load_keyword_model, load_model
-from zsaudio.models.speech import Speech
-from zsaudio.prefetch import read_ahead
-from zsaudio.scoring import ClipTags, Pool, Tag, pool_clip, pool_frames, rank
-from zsaudio.stream import FILE_HOP_S, LIVE_HOP_S, Clip, EventFinder, OnScores, Part
-from zsaudio.windows import clip_windower, cut_recording
+from zsaudio.models.speech.alignment import KeywordSpotter
+from zsaudio.models.speech.base import Speech
+from zsaudio.results import ClipEvents, ClipTags, Event, Tag
 
 log = logging.getLogger("zsaudio")
 
@@ -249,7 +250,8 @@ class Recognizer:
             needs none here.
         options
             How events are found. By default they are exactly those of ``detect``, which takes the model's
-            ``context_s`` and a hop of time; ``zsaudio.events.LIVE`` is earlier and differs slightly.
+            ``context_s`` and a hop of time; ``zsaudio.detection.hysteresis.LIVE`` is earlier and
+            differs slightly.
         on_scores
             Called with every frame's scores as they are computed.
         """

@@ -12,7 +12,7 @@ from zsaudio.cli.evaluate import Cache, Data, Split, report_problems
 from zsaudio.cli.train import check_output
 
 if TYPE_CHECKING:
-    from zsaudio.embeddings import ClipEmbedding
+    from zsaudio.evaluation.embeddings import ClipEmbedding
 
 _MOST = 32  # examples of a label
 
@@ -68,10 +68,10 @@ def adapt(
     check_output(output)
     import numpy as np
 
-    from zsaudio import fine_tuning
-    from zsaudio.datasets import read_dataset
-    from zsaudio.learning import gather
-    from zsaudio.models.adapted import Adapted
+    from zsaudio.evaluation.datasets import read_dataset
+    from zsaudio.learning import fine_tuning
+    from zsaudio.learning.train import gather
+    from zsaudio.models.learned.adapted import Adapted
     from zsaudio.models.registry import load_model
 
     dataset = read_dataset(data)

@@ -10,7 +10,7 @@ import typer
 from zsaudio.cli import common
 
 if TYPE_CHECKING:
-    from zsaudio.events import ClipEvents
+    from zsaudio.results import ClipEvents
 
 
 def calibrate(
@@ -61,8 +61,8 @@ def calibrate(
             common.message(str(item))
     if not paths:
         raise typer.Exit(1)
-    from zsaudio.calibration import calibrate as run
-    from zsaudio.calibration import to_yaml
+    from zsaudio.learning.thresholds import calibrate as run
+    from zsaudio.learning.thresholds import to_yaml
     from zsaudio.recognizer import Recognizer
 
     def progress(clips: Iterable["ClipEvents"]) -> Iterable["ClipEvents"]:

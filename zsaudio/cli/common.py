@@ -182,7 +182,7 @@ def find_recordings(inputs: Iterable[str], recursive: bool) -> Iterator[str | Au
 
 
 def _in_folder(folder: str, recursive: bool) -> list[str]:
-    from zsaudio.audio import AUDIO_SUFFIXES
+    from zsaudio.audio.reader import AUDIO_SUFFIXES
 
     found = []
     for where, folders, names in os.walk(folder):

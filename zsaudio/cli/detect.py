@@ -6,7 +6,7 @@ import traceback
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,17 +16,18 @@ from zsaudio.cli import common
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
-    from zsaudio.event_writers import EventFormat
-    from zsaudio.events import ClipEvents, DetectionOptions, FrameScores
+    from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.labels import LabelSet
-    from zsaudio.outputs import CombinedOutput, FolderOutput, StreamOutput
+    from zsaudio.output.event_writers import EventFormat
+    from zsaudio.output.outputs import CombinedOutput, FolderOutput, StreamOutput
+    from zsaudio.results import ClipEvents, FrameScores
 
     _Output = CombinedOutput | FolderOutput | StreamOutput
 
 _STAMP = re.compile(r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[:h-]?(\d\d)[:m-]?(\d\d)(?!\d)")
 
 
-class DetectFormat(str, Enum):
+class DetectFormat(StrEnum):
     """Choices of ``--format``: the keys of ``event_writers.EVENT_FORMATS``, which is slow to import."""
 
     table = "table"
@@ -120,9 +121,9 @@ def detect(
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
 
-    from zsaudio.event_writers import EVENT_FORMATS
-    from zsaudio.events import DetectionOptions
-    from zsaudio.outputs import CombinedOutput, FolderOutput, StreamOutput, mirrored
+    from zsaudio.detection.hysteresis import DetectionOptions
+    from zsaudio.output.event_writers import EVENT_FORMATS
+    from zsaudio.output.outputs import CombinedOutput, FolderOutput, StreamOutput, mirrored
     from zsaudio.recognizer import Recognizer
 
     given = {
@@ -263,7 +264,7 @@ class _Failing:
     """Names what failed, on stderr and in the ``failures.csv`` of a folder, and counts it."""
 
     def __init__(self, folder: Path | None, debug: bool) -> None:
-        from zsaudio.outputs import Failures
+        from zsaudio.output.outputs import Failures
 
         self.count = 0
         self._debug = debug
@@ -305,7 +306,7 @@ class _Plotter:
         options: "DetectionOptions",
         channel: int | None,
     ) -> None:
-        from zsaudio.plot import ScoreCurves, require_matplotlib
+        from zsaudio.output.plot import ScoreCurves, require_matplotlib
 
         if "-" in targets:
             raise OptionError("--plot cannot draw standard input, which can be read only once")
@@ -322,7 +323,7 @@ class _Plotter:
         self._curves = self._new_curves()
 
     def draw(self, path: str, clip: "ClipEvents") -> None:
-        from zsaudio.plot import draw_clip
+        from zsaudio.output.plot import draw_clip
 
         target = self._folder / self._targets[path]
         draw_clip(clip, path, self._curves, self._labels, self._options, target, self._channel)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,7 +13,7 @@ from zsaudio.cli import common
 from zsaudio.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from zsaudio.datasets import Dataset
+    from zsaudio.evaluation.datasets import Dataset
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ Cache = Annotated[
 ]
 
 
-class ReportFormat(str, Enum):
+class ReportFormat(StrEnum):
     """Choices of ``--format``."""
 
     table = "table"
@@ -90,13 +90,13 @@ def evaluate(
     Example: zsaudio evaluate ESC-50-master --split 5 --templates "{}" --templates "the sound of {}" -o report
     """
     common.set_verbosity(verbose, quiet)
-    from zsaudio.datasets import read_dataset
-    from zsaudio.evaluation import evaluate as run
-    from zsaudio.event_evaluation import require_eval
-    from zsaudio.events import DetectionOptions
+    from zsaudio.detection.hysteresis import DetectionOptions
+    from zsaudio.evaluation.clips import evaluate as run
+    from zsaudio.evaluation.datasets import read_dataset
+    from zsaudio.evaluation.events import require_eval
     from zsaudio.labels import LabelSet
     from zsaudio.models.registry import load_model
-    from zsaudio.plot import require_matplotlib
+    from zsaudio.output.plot import require_matplotlib
 
     if output is not None:
         require_matplotlib()  # before the work, not after it
@@ -122,7 +122,7 @@ def evaluate(
         cache=cache,
         progress=progress,
     )
-    from zsaudio import report
+    from zsaudio.evaluation import report
 
     best = max(results, key=lambda result: result.summary.get("accuracy", result.summary["mAP"]))
     for clip, error in best.failed:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.live_session import Session, ending_on_signals, libraries_hushed, one_thread, warm_up
+from zsaudio.cli.listening.session import Session, ending_on_signals, libraries_hushed, one_thread, warm_up
 from zsaudio.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
-    from zsaudio.cli.live_views import Ongoing, View
-    from zsaudio.events import DetectionOptions
-    from zsaudio.live import LiveBlocks
+    from zsaudio.audio.live import LiveBlocks
+    from zsaudio.cli.listening.views import Ongoing, View
+    from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.models.base import Model
     from zsaudio.recognizer import Recognizer
 
@@ -118,7 +118,7 @@ def listen(
         # whatever can be wrong with options and devices is said before the model takes its time to load
         source = open_things.enter_context(_open_source(simulate, input, rate, channel))
 
-        from zsaudio.cli.live_actions import ClipKeeper, CommandRunner
+        from zsaudio.cli.listening.actions import ClipKeeper, CommandRunner
 
         on_screen = not jsonl and sys.stdout.isatty()
         keeper = ClipKeeper(record, source.sample_rate, source.clock, pre_roll, post_roll) if record else None
@@ -149,7 +149,7 @@ def listen(
         with ending_on_signals(source):
             session.run(options)
         if not quiet and (source.overruns or on_screen):
-            from zsaudio.cli.live_views import counted, overruns
+            from zsaudio.cli.listening.views import counted, overruns
 
             common.message(f"{counted(session.n_events, 'event')}, {overruns(source)}")
         if session.error is not None:
@@ -162,19 +162,19 @@ def listen(
 def _open_source(
     simulate: str | None, input: str | None, rate: int | None, channel: int | None
 ) -> "LiveBlocks":
-    from zsaudio.live import Playback
+    from zsaudio.audio.live import Playback
 
     if simulate is not None:
         if input is not None or rate is not None:
             raise OptionError("--simulate plays a file at its own rate: leave out --input and --rate")
         return Playback(simulate, channel=channel)
-    from zsaudio.capture import microphone
+    from zsaudio.audio.microphone import microphone
 
     return microphone(int(input) if input and input.isdecimal() else input, rate, channel)
 
 
 def _live_options(model: "Model | None") -> "DetectionOptions":
-    from zsaudio.events import LIVE, DetectionOptions
+    from zsaudio.detection.hysteresis import LIVE, DetectionOptions
 
     if model is None or model.context_s:
         return LIVE
@@ -190,13 +190,13 @@ def _view(
     jsonl: bool,
     on_screen: bool,
 ) -> "View":
-    from zsaudio.cli.live_views import JsonLines, TextLines
+    from zsaudio.cli.listening.views import JsonLines, TextLines
 
     if jsonl:
         return JsonLines(source)
     if not on_screen:
         return TextLines(source)
-    from zsaudio.cli.live_screen import Screen
+    from zsaudio.cli.listening.screen import Screen
 
     reported = [label for label in recognizer.labels if not label.background]
     thresholds, _ = options.thresholds(reported)
@@ -204,7 +204,7 @@ def _view(
 
 
 def _print_inputs() -> None:
-    from zsaudio.capture import input_devices
+    from zsaudio.audio.microphone import input_devices
 
     with libraries_hushed():
         devices = input_devices()

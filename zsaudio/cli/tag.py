@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,17 +11,17 @@ import typer
 from zsaudio.cli import common
 
 if TYPE_CHECKING:
-    from zsaudio.scoring import ClipTags
+    from zsaudio.results import ClipTags
 
 
-class Pooling(str, Enum):
+class Pooling(StrEnum):
     """Choices of ``--pool``."""
 
     max = "max"
     mean = "mean"
 
 
-class TagFormat(str, Enum):
+class TagFormat(StrEnum):
     """Choices of ``--format``: the keys of ``writers.TAG_WRITERS``, which is slow to import."""
 
     table = "table"
@@ -78,8 +78,8 @@ def tag(
     if not paths:
         raise typer.Exit(1)
 
+    from zsaudio.output.tag_writers import TAG_WRITERS
     from zsaudio.recognizer import Recognizer
-    from zsaudio.writers import TAG_WRITERS
 
     recognizer = Recognizer(
         label_set,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +13,14 @@ from zsaudio.cli.evaluate import Cache, Data, Split, read_names, report_problems
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
-    from zsaudio.datasets import Dataset
-    from zsaudio.embeddings import ClipEmbedding
+    from zsaudio.evaluation.datasets import Dataset
+    from zsaudio.evaluation.embeddings import ClipEmbedding
 
 OUR_FILES = {"config.json", "model.safetensors"}
 STATE = "unfinished.pt"
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """Choices of ``--method``: the keys of ``compatibility.METHODS``, which is slow to import."""
 
     eszsl = "eszsl"
@@ -97,13 +97,13 @@ def train(
     """
     common.set_verbosity(verbose, quiet)
     check_output(output)
-    from zsaudio import learning
-    from zsaudio.class_tables import AttributeTable, Taxonomy, read_descriptions
-    from zsaudio.compatibility import METHODS
-    from zsaudio.datasets import read_dataset
+    from zsaudio.evaluation.datasets import read_dataset
     from zsaudio.labels import Label
+    from zsaudio.learning import train as learning
+    from zsaudio.models.learned.class_tables import AttributeTable, Taxonomy, read_descriptions
+    from zsaudio.models.learned.compatibility import METHODS
+    from zsaudio.models.learned.semantics import Semantics
     from zsaudio.models.registry import load_model
-    from zsaudio.semantics import Semantics
 
     parameters: dict[str, Any] = {"epochs": epochs, "gamma": gamma, "lam": lam}
     parameters = {name: value for name, value in parameters.items() if value is not None}

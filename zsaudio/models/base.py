@@ -2,11 +2,12 @@
 
 A model turns windows of audio and a set of labels into *logits*: the log-odds that a label is heard in a
 frame. A sigmoid makes them independent scores, a softmax over the labels makes them exclusive ones
-(``zsaudio.scoring``), so every model works with both.
+(``zsaudio.detection.scoring``), so every model works with both.
 
 Conventions: windows are float32 mono ``(n_samples,)`` at the model's ``sample_rate``, at most ``window_s``
 long; a shorter one is the last of its clip, and the model pads it in its own way. A model that has a method
-``resample_margin(sample_rate)`` takes windows as they were recorded, too (``zsaudio.windows.windower_for``).
+``resample_margin(sample_rate)`` takes windows as they were recorded, too
+(``zsaudio.audio.windows.windower_for``).
 Embeddings are float32, unit norm.
 """
 
@@ -16,8 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zsaudio.alignment import Calibration
 from zsaudio.labels import LabelSet
+from zsaudio.models.speech.alignment import Calibration
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class SpeechModel(Protocol):
     calibration: Calibration  # from alignments to log-odds
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
-        """Return the keywords' symbols: ``data`` is a ``zsaudio.alignment.Keywords``."""
+        """Return the keywords' symbols: ``data`` is a ``zsaudio.models.speech.alignment.Keywords``."""
         ...
 
     def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:

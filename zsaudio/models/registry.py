@@ -80,14 +80,14 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     if source is not None and Path(source).is_dir():
         return _load_folder(Path(source), device, dtype)
     if model == "nano-keyword":
-        from zsaudio.models.nano_keyword import NanoKeyword
+        from zsaudio.models.speech.nano_keyword import NanoKeyword
 
         return NanoKeyword(device=device)
     if source is None:
-        from zsaudio.models.nano import Nano
+        from zsaudio.models.nano.nano import Nano
 
         return Nano(device=device)
-    from zsaudio.models.clap import Clap
+    from zsaudio.models.clap.clap import Clap
 
     return Clap(source, device=device, dtype=dtype)
 
@@ -109,7 +109,7 @@ def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
         If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
     """
     if model == "nano-keyword":
-        from zsaudio.models.nano_keyword import NanoKeyword
+        from zsaudio.models.speech.nano_keyword import NanoKeyword
 
         return NanoKeyword(device=device)
     if not (model and Path(model).is_dir()) and not _is_hub_id(model):
@@ -117,7 +117,7 @@ def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
             f"unknown keyword model '{model}'; known are nano-keyword, the Hugging Face id of a CTC "
             "checkpoint (owner/name), or a local folder"
         )
-    from zsaudio.models.ctc import CtcCheckpoint
+    from zsaudio.models.speech.ctc import CtcCheckpoint
 
     return CtcCheckpoint(model, device)
 
@@ -130,18 +130,18 @@ def _load_folder(folder: Path, device: str, dtype: str) -> Model:
         config = None  # the family of CLAP says best what its folder lacks
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind == "zsaudio-trained":
-        from zsaudio.models.trained import Trained
+        from zsaudio.models.learned.trained import Trained
 
         return Trained.load(folder, lambda base: load_model(base, device, dtype))
     if kind == "zsaudio-adapted":
-        from zsaudio.models.adapted import Adapted
+        from zsaudio.models.learned.adapted import Adapted
 
         return Adapted.load(folder, lambda base: load_model(base, device, dtype))
     if isinstance(config, dict) and kind is None and "n_mels" in config:
-        from zsaudio.models.nano import Nano
+        from zsaudio.models.nano.nano import Nano
 
         return Nano(folder, device)
-    from zsaudio.models.clap import Clap
+    from zsaudio.models.clap.clap import Clap
 
     return Clap(str(folder), device=device, dtype=dtype)
 

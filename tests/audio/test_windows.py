@@ -1,0 +1,117 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from zsaudio.audio.windows import Excerpt, ExcerptWindower, Window, Windower, clip_windower, windower_for
+
+
+def cut(n_samples: int, window: int, hop: int, size: int | None = None, grid: int = 1) -> list[Window]:
+    samples = np.arange(n_samples, dtype=np.float32)
+    windower = Windower(window, hop, grid)
+    size = size or max(n_samples, 1)
+    windows = [w for at in range(0, n_samples, size) for w in windower.push(samples[at : at + size])]
+    return windows + windower.flush()
+
+
+@pytest.mark.parametrize("n_samples", [1, 9, 10, 11, 14, 20, 21, 22, 95, 100, 101, 1000])
+@pytest.mark.parametrize(("window", "hop"), [(10, 10), (10, 5), (10, 7), (10, 1), (100, 60)])
+def test_every_sample_is_spoken_for_once(n_samples: int, window: int, hop: int) -> None:
+    windows = cut(n_samples, window, hop)
+    assert windows[0].keep_from == 0
+    assert windows[-1].keep_to == n_samples
+    for before, after in pairwise(windows):
+        assert before.keep_to == after.keep_from
+    for w in windows:
+        assert w.start <= w.keep_from < w.keep_to <= w.start + len(w.samples)
+        assert len(w.samples) <= window
+        np.testing.assert_array_equal(w.samples, np.arange(w.start, w.start + len(w.samples)))
+
+
+@pytest.mark.parametrize("size", [1, 3, 17, 509, 10_000])
+def test_block_size_changes_nothing(size: int) -> None:
+    whole = cut(2003, 100, 60)
+    pieces = cut(2003, 100, 60, size)
+    assert [(w.start, w.keep_from, w.keep_to) for w in whole] == [
+        (w.start, w.keep_from, w.keep_to) for w in pieces
+    ]
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+
+
+def test_no_samples_no_windows() -> None:
+    assert Windower(10, 5).flush() == []
+
+
+def test_exact_fit_has_no_tail() -> None:
+    assert [w.start for w in cut(30, 10, 10)] == [0, 10, 20]
+
+
+def test_tail_is_kept() -> None:
+    assert [(w.start, len(w.samples)) for w in cut(25, 10, 10)] == [(0, 10), (10, 10), (20, 5)]
+
+
+def test_sliver_of_a_tail_moves_the_last_window_back() -> None:
+    last = cut(205, 100, 100)[-1]
+    assert (last.start, len(last.samples), last.keep_from, last.keep_to) == (105, 100, 200, 205)
+    assert cut(205, 100, 100, grid=10)[-1].start == 110
+
+
+@pytest.mark.parametrize(("window", "hop", "grid"), [(10, 0, 1), (10, 11, 1), (10, 5, 2)])
+def test_impossible_hops(window: int, hop: int, grid: int) -> None:
+    with pytest.raises(ValueError, match="hop"):
+        Windower(window, hop, grid)
+
+
+def cut_excerpts(
+    n_samples: int, rate: int, window: int, hop: int, size: int, margin: int, after: int | None = None
+) -> list[Window]:
+    windower = ExcerptWindower(rate, 48, margin, window, hop, after=after)
+    samples = np.arange(n_samples, dtype=np.float32)
+    windows = [w for at in range(0, n_samples, size) for w in windower.push(samples[at : at + size])]
+    return windows + windower.flush()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("n_samples", [1, 20, 160, 161, 165, 175, 320, 321, 1000])
+@pytest.mark.parametrize(("window", "hop"), [(480, 480), (480, 240)])
+def test_excerpts_are_the_windows_of_the_resampled_recording(
+    n_samples: int, window: int, hop: int, size: int
+) -> None:
+    excerpts = cut_excerpts(n_samples, 16, window, hop, size, margin=10)
+    windows = cut(3 * n_samples, window, hop, grid=3)
+    assert [(w.start, w.end, w.keep_from, w.keep_to) for w in excerpts] == [
+        (w.start, w.end, w.keep_from, w.keep_to) for w in windows
+    ]
+    for w in excerpts:
+        assert isinstance(w.samples, Excerpt)
+        first, last = max(0, w.start // 3 - 10), min(n_samples, w.end // 3 + 10)
+        np.testing.assert_array_equal(w.samples, np.arange(first, last))
+        assert (w.samples.before, w.samples.sample_rate) == (w.start // 3 - first, 16)
+
+
+def test_a_margin_is_a_whole_number_of_samples_at_both_rates() -> None:
+    windows = cut_excerpts(2160, 44, 480, 480, 100, margin=3)
+    assert [w.start for w in windows] == [480 * number for number in range(5)]
+    assert [w.samples.before for w in windows] == [0, 11, 11, 11, 11]  # type: ignore[attr-defined]
+    assert windows[-1].end == windows[-1].keep_to == 2356  # 2356.4
+
+
+class Resamples:
+    sample_rate, window_s, frame_s = 48_000, 10.0, 10.0
+
+    def resample_margin(self, sample_rate: int) -> int | None:
+        return 93 if sample_rate == 44_100 else None
+
+
+def test_only_what_fits_is_cut_at_its_own_rate() -> None:
+    rate, windower = clip_windower(Resamples(), 44_100)
+    assert rate == 44_100
+    assert isinstance(windower, ExcerptWindower)
+    for rate, windower in (
+        clip_windower(Resamples(), 44_099),
+        windower_for(Resamples(), 44_100, 480_000, 160_001),
+        windower_for(Resamples(), 44_100, 480_000, 160_000, after=1),
+    ):
+        assert rate == 48_000
+        assert type(windower) is Windower

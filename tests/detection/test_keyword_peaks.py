@@ -1,0 +1,88 @@
+"""Peaks of a keyword's score become events."""
+
+import numpy as np
+import pytest
+
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.keyword_peaks import SETTLE_S, KeywordDetector
+from zsaudio.labels import Label
+from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.results import Event
+
+FRAME_S = 0.03
+SETTLE = round(SETTLE_S / FRAME_S)
+HOW = Calibration(bias=0.0, ratio=1.0, symbols=0.0, lead_s=0.06, tail_s=0.03)
+
+
+def detector(*labels: str | Label, **options: float) -> KeywordDetector:
+    named = [label if isinstance(label, Label) else Label(label) for label in labels]
+    return KeywordDetector(named, DetectionOptions(**options), HOW, FRAME_S)  # type: ignore[arg-type]
+
+
+def spotted(logits: list[float], start: int = 2) -> Spotted:
+    column = np.array(logits, float)[:, None]
+    return Spotted(column, np.full(column.shape, start))
+
+
+def test_a_peak_is_an_event_with_its_alignment() -> None:
+    found = detector("keyword: a").push(spotted([-5.0] * 10 + [0.5, 2.0, 1.0] + [-5.0] * 5))
+    assert found == [
+        Event(pytest.approx(0.0), pytest.approx(12 * 0.03 + 0.03), "keyword: a", pytest.approx(0.880797))
+    ]
+
+
+def test_it_is_told_once_the_score_settles() -> None:
+    keyword = detector("keyword: a")
+    assert keyword.push(spotted([-5.0] * 10 + [2.0] + [-5.0] * (SETTLE - 1))) == []
+    (event,) = keyword.push(spotted([-5.0]))
+    assert event.offset == pytest.approx(11 * 0.03 + 0.03)
+
+
+def test_the_end_settles_it() -> None:
+    keyword = detector("keyword: a")
+    assert keyword.push(spotted([-5.0, -5.0, 2.0])) == []
+    assert [event.label for event in keyword.flush()] == ["keyword: a"]
+    assert keyword.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "n_events"),
+    [
+        (Label("a"), {}, 1),  # 0.62
+        (Label("a"), {"threshold": 0.65}, 0),
+        (Label("a", threshold=0.65), {}, 0),
+        (Label("a"), {"sensitivity": -1.0}, 0),
+        (Label("a", threshold=0.65), {"sensitivity": 1.0}, 1),
+        (Label("a"), {"min_duration_s": 1.0}, 0),
+    ],
+)
+def test_options(label: Label, options: dict[str, float], n_events: int) -> None:
+    found = detector(label, **options)
+    assert len(found.push(spotted([-9.0] * 4 + [0.5] + [-9.0] * 9))) == n_events
+
+
+def test_again_only_from_where_it_ended() -> None:
+    quiet = [-9.0] * 6
+    keyword = detector("keyword: a")
+    assert len(keyword.push(spotted([*quiet, 2.0, *quiet], start=2))) == 1
+    assert keyword.push(spotted([*quiet, 2.0, *quiet], start=6)) == []  # shares its last frame
+    assert len(keyword.push(spotted([*quiet, 2.0, *quiet], start=7))) == 1
+
+
+def test_keywords_do_not_compete() -> None:
+    both = detector("keyword: archie", "keyword: hey archie")
+    logits = np.full((12, 2), -9.0)
+    logits[5] = [3.0, 2.0]
+    found = both.push(Spotted(logits, np.array([[4, 1]] * 12)))
+    assert [(event.label, round(event.onset, 2)) for event in found] == [
+        ("keyword: archie", 0.06),
+        ("keyword: hey archie", 0.0),
+    ]
+
+
+def test_a_part_that_was_told_does_not_hide_the_whole() -> None:
+    quiet = [-9.0] * 6
+    keyword = detector("keyword: a", threshold=0.1)
+    assert len(keyword.push(spotted([*quiet, -1.0, *quiet], start=2))) == 1
+    (event,) = keyword.push(spotted([2.0, *quiet], start=2))
+    assert event.score == pytest.approx(0.880797)

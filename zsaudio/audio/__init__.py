@@ -1,0 +1,1 @@
+"""Sound in: files, arrays and devices become mono float32 blocks, and blocks become windows."""

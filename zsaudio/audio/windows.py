@@ -1,0 +1,290 @@
+"""Blocks of any size -> windows of one size.
+
+Conventions: positions are in samples from the start of the stream, at the stream's rate. A window *speaks
+for* a part of the stream: neighbouring windows that overlap share their overlap in the middle, so that every
+sample is spoken for once, by the window in which it has most context on either side.
+
+A model that changes the sample rate by itself gets its windows as they were recorded (``Excerpt``).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from zsaudio.audio.reader import AudioReader
+from zsaudio.audio.resample import StreamResampler
+
+_SHORTEST_TAIL = 0.1  # of a window; a shorter rest would be mostly padding
+
+
+class Excerpt(np.ndarray):
+    """The samples of a window as they were recorded, float32, with some of the stream on either side.
+
+    Attributes
+    ----------
+    sample_rate
+        The recording's rate, in Hz.
+    before
+        How many of the samples are before the window.
+    n_samples
+        Length of the window at the model's rate.
+    """
+
+    sample_rate: int
+    before: int
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of samples, and the part of the stream that it speaks for.
+
+    Parameters
+    ----------
+    start
+        Position of the first sample.
+    samples
+        float32 ``(n_samples,)``, or an ``Excerpt``. The last window of a stream may be shorter.
+    keep_from, keep_to
+        The part ``[keep_from, keep_to)`` of the stream that this window speaks for.
+    """
+
+    start: int
+    samples: np.ndarray
+    keep_from: int
+    keep_to: int
+
+    @property
+    def end(self) -> int:
+        """Position after the last sample."""
+        return self.start + int(getattr(self.samples, "n_samples", len(self.samples)))
+
+
+class Windower:
+    """Cut a stream into overlapping windows.
+
+    The windows depend on the samples alone, not on how they were cut into blocks. The last window is kept
+    even where it is not full; a rest shorter than a tenth of a window is covered by moving the last
+    window back over samples that were seen before.
+
+    Parameters
+    ----------
+    window, hop
+        Length of a window and distance between windows, in samples; ``0 < hop <= window``.
+    grid
+        Windows start at multiples of this many samples (a model's frame); ``hop`` must be one.
+    after
+        How much of a window lies beyond the part that it speaks for; None: half of the overlap.
+    margin
+        A window waits until the stream has so many samples after it, or ends.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> windower = Windower(window=10, hop=6)
+    >>> windows = windower.push(np.zeros(14)) + windower.flush()
+    >>> [(w.start, len(w.samples), w.keep_from, w.keep_to) for w in windows]
+    [(0, 10, 0, 8), (6, 8, 8, 14)]
+    """
+
+    def __init__(
+        self, window: int, hop: int, grid: int = 1, after: int | None = None, margin: int = 0
+    ) -> None:
+        if not 0 < hop <= window:
+            raise ValueError(f"hop {hop} must be above 0 and at most the window, {window}")
+        if hop % grid:
+            raise ValueError(f"hop {hop} must be a multiple of the grid, {grid}")
+        if after is not None and not 0 <= after <= window - hop:
+            raise ValueError(f"after {after} must be at least 0 and at most the overlap, {window - hop}")
+        self._window, self._hop, self._grid = window, hop, grid
+        self._after = (window - hop) // 2 if after is None else after
+        self._margin = margin
+        self._buffer: np.ndarray = np.empty(4 * window + 2 * margin, np.float32)
+        self._filled = 0  # samples in the buffer
+        self._start = 0  # position of buffer[0]: where the next window starts, less what a tail may need
+        self._next = 0  # position of the next window
+        self._spoken_for = 0
+
+    def push(self, block: np.ndarray) -> list[Window]:
+        """Take the next samples; return the windows that they complete."""
+        windows = []
+        while len(block):
+            taken = block[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            block = block[len(taken) :]
+            windows += self._full_windows(self._margin)
+            self._forget()
+        return windows
+
+    def flush(self) -> list[Window]:
+        """End the stream; return its last window, and any that waited for their margin.
+
+        A stream without samples has none.
+        """
+        end = self._end()
+        if end == 0:
+            return []
+        windows = self._full_windows(margin=0)
+        start = self._next
+        if self._next and end - self._next < _SHORTEST_TAIL * self._window:
+            start = max(0, -(-(end - self._window) // self._grid) * self._grid)
+        return [*windows, self._cut(start, end, last=True)]
+
+    def _full_windows(self, margin: int) -> list[Window]:
+        """Return the next windows that have enough of the stream after them."""
+        windows = []
+        # Strictly more than a window: one that ends the stream is the last one, and flush() returns it.
+        while self._end() > self._next + self._window + margin:
+            windows.append(self._cut(self._next, self._next + self._window, last=False))
+            self._next += self._hop
+        return windows
+
+    def _end(self) -> int:
+        return self._start + self._filled
+
+    def _cut(self, start: int, end: int, last: bool) -> Window:
+        keep_from = self._spoken_for
+        self._spoken_for = end if last else end - self._after
+        return Window(start, self._samples(start, end), keep_from, self._spoken_for)
+
+    def _samples(self, start: int, end: int) -> np.ndarray:
+        """Return those of the samples ``[start, end)`` of the stream that are in the buffer."""
+        first, last = max(start - self._start, 0), min(end - self._start, self._filled)
+        return np.array(self._buffer[first:last])
+
+    def _forget(self) -> None:
+        """Drop what no later window needs: all but the window before the next one, with its margin."""
+        surplus = self._next - self._window - self._margin - self._start
+        if surplus > 0 and len(self._buffer) - self._filled < self._window:
+            self._buffer[: self._filled - surplus] = self._buffer[surplus : self._filled]
+            self._filled -= surplus
+            self._start += surplus
+
+
+class ExcerptWindower(Windower):
+    """Cut a recording at its own rate, for a model that resamples; positions are at the model's rate.
+
+    Parameters
+    ----------
+    sample_rate, model_rate
+        Rates of the recording and of the model, in Hz.
+    window, hop, grid, after
+        As those of ``Windower``, in samples at the model's rate, for each of which ``fits`` must hold.
+    margin
+        Samples of the recording that the model needs on either side of a window to resample it.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        model_rate: int,
+        margin: int,
+        window: int,
+        hop: int,
+        grid: int = 1,
+        after: int | None = None,
+    ) -> None:
+        self._rates = sample_rate, model_rate
+        # Only multiples of this are a whole number of samples at both rates.
+        step = sample_rate // gcd(sample_rate, model_rate)
+        window, hop, grid = (length * sample_rate // model_rate for length in (window, hop, grid))
+        after = None if after is None else after * sample_rate // model_rate
+        super().__init__(window, hop, max(grid, step), after, margin=-(-margin // step) * step)
+
+    @staticmethod
+    def fits(length: int | None, sample_rate: int, model_rate: int) -> bool:
+        """Say whether a length at the model's rate is a whole number of samples of the recording."""
+        return (length or 0) * sample_rate % model_rate == 0
+
+    def _cut(self, start: int, end: int, last: bool) -> Window:
+        cut = super()._cut(start, end, last)
+        excerpt = self._samples(start - self._margin, end + self._margin).view(Excerpt)
+        excerpt.sample_rate = self._rates[0]
+        excerpt.before = start - max(start - self._margin, self._start)
+        excerpt.n_samples = self._at_model_rate(end) - self._at_model_rate(start)
+        position = self._at_model_rate
+        return Window(position(start), excerpt, position(cut.keep_from), position(cut.keep_to))
+
+    def _at_model_rate(self, position: int) -> int:
+        """Return a position at the model's rate, rounded as soxr rounds a length."""
+        sample_rate, model_rate = self._rates
+        return (2 * position * model_rate + sample_rate) // (2 * sample_rate)
+
+
+def windower_for(
+    model: Any, sample_rate: int, window: int, hop: int, grid: int = 1, after: int | None = None
+) -> tuple[int, Windower]:
+    """Return what cuts a recording for a model, and the rate at which it takes the recording.
+
+    Parameters
+    ----------
+    model
+        Anything with a ``sample_rate``. If it resamples by itself, its ``resample_margin(sample_rate)`` says
+        how many samples on either side of a window it needs; None: it does not take that rate.
+    sample_rate
+        The recording's rate, in Hz.
+    window, hop, grid, after
+        As those of ``Windower``, in samples at the model's rate.
+    """
+    margin = model.resample_margin(sample_rate) if hasattr(model, "resample_margin") else None
+    if margin is not None and all(
+        ExcerptWindower.fits(length, sample_rate, model.sample_rate) for length in (window, hop, after)
+    ):
+        return sample_rate, ExcerptWindower(sample_rate, model.sample_rate, margin, window, hop, grid, after)
+    return model.sample_rate, Windower(window, hop, grid, after)
+
+
+def clip_windower(model: Any, sample_rate: int) -> tuple[int, Windower]:
+    """Return what ``windower_for`` returns for the longest windows of a model, side by side."""
+    frame, window = (round(seconds * model.sample_rate) for seconds in (model.frame_s, model.window_s))
+    return windower_for(model, sample_rate, window, window - window % frame, frame)
+
+
+def cut_recording(
+    reader: AudioReader, windowers: Sequence[tuple[int, Windower]]
+) -> Iterator[list[tuple[int, Window]]]:
+    """Cut a recording as ``cut_blocks`` cuts a stream.
+
+    It is decoded to the highest rate that is asked for, unless one windower takes it as it is.
+    """
+    rates = [rate for rate, _ in windowers]
+    rate = reader.sample_rate if reader.sample_rate in rates else max(rates)
+    return cut_blocks(reader.blocks(rate), rate, windowers)
+
+
+def cut_blocks(
+    blocks: Iterable[np.ndarray], sample_rate: int, windowers: Sequence[tuple[int, Windower]]
+) -> Iterator[list[tuple[int, Window]]]:
+    """Cut one stream in several ways at once; yield what blocks complete, as soon as they do.
+
+    Parameters
+    ----------
+    blocks, sample_rate
+        The stream, float32 mono, and its rate in Hz.
+    windowers
+        Each with the rate at which it is to get the stream.
+
+    Yields
+    ------
+    Windows, each with the number of its windower.
+    """
+    resamplers = {rate: StreamResampler(sample_rate, rate) for rate, _ in windowers}
+
+    def push(piece: np.ndarray, last: bool = False) -> list[tuple[int, Window]]:
+        at_rate = {rate: resampler.push(piece, last=last) for rate, resampler in resamplers.items()}
+        return [
+            (number, window)
+            for number, (rate, windower) in enumerate(windowers)
+            for window in windower.push(at_rate[rate])
+        ]
+
+    for block in blocks:
+        # in pieces, so that a whole recording given as one block does not become windows all at once
+        for start in range(0, len(block), sample_rate):
+            yield push(block[start : start + sample_rate])
+    yield push(np.zeros(0, np.float32), last=True)
+    yield [(number, window) for number, (_, windower) in enumerate(windowers) for window in windower.flush()]

@@ -1,0 +1,1 @@
+"""From windows to scores, and from scores to tags and events."""

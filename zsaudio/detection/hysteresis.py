@@ -1,0 +1,248 @@
+"""Scores over time -> events.
+
+Conventions: times are in seconds from the start of the recording; scores are in [0, 1]. A *frame* is a span
+of time with one score a label; frames follow each other without gaps, and may differ in length.
+
+Single frames are uncertain, so a frame is judged by the stretch about it (``DetectionOptions.smooth_s``).
+An event opens at the first frame that reaches the label's threshold and lasts while the score stays at or
+above a lower one (hysteresis), so that a score that trembles about the threshold gives one event, not many.
+Events of a label that are close together are joined; then those that are too short are dropped.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from zsaudio.errors import OptionError
+from zsaudio.labels import Label
+from zsaudio.results import Event
+
+_EPSILON_S = 1e-6  # differences of times are not exact
+_OWN_SHARE = 0.05  # of the threshold: what a frame itself must score to be in an event
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """How events are found.
+
+    Parameters
+    ----------
+    window_s
+        Length of a window; None: what suits the model.
+    hop_s
+        Distance between windows; None: half a window, or whatever the model's context leaves.
+    overlap_s
+        What neighbouring windows share; another way to say ``hop_s``.
+    lookahead_s
+        Audio after a frame that its scores wait for. None: as much as changes them. Less means earlier,
+        slightly different scores; for live use.
+    threshold
+        Score from which a label counts as heard, for labels without a threshold of their own.
+    off_ratio
+        An event lasts while the score is at least this part of its label's threshold.
+    sensitivity
+        0 keeps the thresholds; each step up lets a label count at a third of the odds, each step down asks
+        three times the odds.
+    smooth_s
+        A frame is judged by the mean of the odds in a stretch of this length about it, as tags are; 0: by
+        itself alone. Frames that hardly score themselves never are in an event, so times stay sharp.
+    median_s
+        Length of a median filter over the scores, before all else; 0: none.
+    merge_gap_s
+        Events of a label that are no further apart are joined.
+    min_duration_s
+        Shorter events are dropped.
+
+    Raises
+    ------
+    OptionError
+        If a value is out of its range.
+    """
+
+    # windows
+    window_s: float | None = None
+    hop_s: float | None = None
+    overlap_s: float | None = None
+    lookahead_s: float | None = None
+    # thresholds
+    threshold: float = 0.5
+    off_ratio: float = 0.5
+    sensitivity: float = 0.0
+    # shape of events
+    smooth_s: float = 3.0
+    median_s: float = 0.0
+    merge_gap_s: float = 1.0
+    min_duration_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0 < self.threshold < 1:
+            raise OptionError(f"threshold must be above 0 and below 1, not {self.threshold}")
+        if not 0 < self.off_ratio <= 1:
+            raise OptionError(f"off_ratio must be above 0 and at most 1, not {self.off_ratio}")
+        if self.hop_s is not None and self.overlap_s is not None:
+            raise OptionError("hop_s and overlap_s say the same; give one of them")
+        for name in ("window_s", "hop_s"):
+            if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
+                raise OptionError(f"{name} must be above 0, not {value}")
+        for name in ("overlap_s", "lookahead_s", "smooth_s", "median_s", "merge_gap_s", "min_duration_s"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < np.inf:
+                raise OptionError(f"{name} must be 0 or more, not {value}")
+        if not abs(self.sensitivity) <= 10:
+            raise OptionError(f"sensitivity must be between -10 and 10, not {self.sensitivity}")
+
+    def thresholds(self, labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores at which events of each label open, and below which they end."""
+        on = np.array([self.threshold if label.threshold is None else label.threshold for label in labels])
+        # odds divided by 3 ** sensitivity; a threshold of 0 or 1 stays what it is
+        on = on / (on + (1 - on) * 3.0**self.sensitivity)
+        return on, on * self.off_ratio
+
+
+LIVE = DetectionOptions(hop_s=0.16, lookahead_s=0.32, smooth_s=0.48)
+"""For live sound: scores within a second, slightly different from those that wait for all they depend on."""
+
+
+class EventDetector:
+    """Turn frames of scores, one by one, into events.
+
+    Parameters
+    ----------
+    labels
+        The labels that the scores are of, without background.
+    options
+        Thresholds and shape of events.
+    frame_s
+        Usual length of a frame, by which the lengths of filters in frames are known.
+
+    Examples
+    --------
+    >>> detector = EventDetector([Label("dog")], DetectionOptions(smooth_s=0.0, merge_gap_s=0.0), frame_s=1.0)
+    >>> events = [detector.push(t, t + 1.0, [score]) for t, score in enumerate([0.1, 0.9, 0.3, 0.1, 0.6])]
+    >>> [event for closed in events for event in closed]
+    [Event(onset=1.0, offset=3.0, label='dog', score=0.9)]
+    >>> detector.flush()
+    [Event(onset=4.0, offset=5.0, label='dog', score=0.6)]
+    """
+
+    def __init__(self, labels: Sequence[Label], options: DetectionOptions, frame_s: float) -> None:
+        self._labels = [label.name for label in labels]
+        self._on, self._off = options.thresholds(labels)
+        self._options = options
+        self._filters = [
+            _Filter(options.median_s / frame_s, lambda near, _: np.median(near, axis=0)),
+            _Filter(options.smooth_s / frame_s, self._smooth),
+        ]
+        self._open: dict[int, _Open] = {}
+
+    @property
+    def heard(self) -> np.ndarray:
+        """``(n_labels,)`` booleans: the labels of which an event, long enough to count, is going on."""
+        heard = np.zeros(len(self._labels), bool)
+        for index, event in self._open.items():
+            heard[index] = event.going_on and self._long_enough(event)
+        return heard
+
+    def push(self, onset: float, offset: float, scores: Sequence[float] | np.ndarray) -> list[Event]:
+        """Take the next frame; return the events that can no longer grow."""
+        frames = [_Frame(float(onset), float(offset), np.asarray(scores))]
+        for filter_ in self._filters:
+            frames = [ready for frame in frames for ready in filter_.push(frame)]
+        return [event for frame in frames for event in self._step(frame)]
+
+    def flush(self) -> list[Event]:
+        """End the recording; return the events that were still open."""
+        frames: list[_Frame] = []
+        for filter_ in self._filters:
+            frames = [ready for frame in frames for ready in filter_.push(frame)] + filter_.flush()
+        closed = [event for frame in frames for event in self._step(frame)]
+        return closed + [event for index in sorted(self._open) for event in self._close(index)]
+
+    def _smooth(self, near: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Judge a frame by the stretch about it, if it scores at all itself."""
+        certain = np.minimum(near.astype(np.float64), 1 - 1e-6)
+        odds = (certain / (1 - certain)).mean(axis=0)
+        return np.where(own < _OWN_SHARE * self._on, 0.0, odds / (1 + odds))
+
+    def _step(self, frame: "_Frame") -> list[Event]:
+        over = frame.scores >= self._on
+        if not self._open and not over.any():
+            return []
+        closed = []
+        for index in sorted(self._open):
+            event = self._open[index]
+            near = frame.onset - event.offset <= self._options.merge_gap_s + _EPSILON_S
+            if (event.going_on and frame.scores[index] >= self._off[index]) or (over[index] and near):
+                event.extend(frame.offset, float(frame.scores[index]))
+                continue
+            event.going_on = False
+            if frame.offset - event.offset > self._options.merge_gap_s + _EPSILON_S:  # no later frame is near
+                closed += self._close(index)
+        for index in map(int, np.flatnonzero(over)):
+            if index not in self._open:
+                self._open[index] = _Open(frame.onset, frame.offset, float(frame.scores[index]))
+        return closed
+
+    def _long_enough(self, event: "_Open") -> bool:
+        return event.offset - event.onset >= self._options.min_duration_s - _EPSILON_S
+
+    def _close(self, index: int) -> list[Event]:
+        event = self._open.pop(index)
+        if not self._long_enough(event):
+            return []
+        return [Event(event.onset, event.offset, self._labels[index], event.score)]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    onset: float
+    offset: float
+    scores: np.ndarray
+
+
+class _Filter:
+    """Replace the scores of a frame by what follows from the frames about it; fewer of them at the ends.
+
+    ``combine`` takes the scores of the frames about it, ``(n_near, n_labels)``, and its own.
+    """
+
+    def __init__(self, n_frames: float, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._half = int(n_frames / 2 + _EPSILON_S)  # frames on either side
+        self._combine = combine
+        self._near: deque[_Frame] = deque(maxlen=2 * self._half + 1)
+        self._waiting = 0  # frames at the end of these that are still to be returned
+
+    def push(self, frame: _Frame) -> list[_Frame]:
+        if not self._half:
+            return [frame]
+        self._near.append(frame)
+        self._waiting += 1
+        return [self._next()] if self._waiting > self._half else []
+
+    def flush(self) -> list[_Frame]:
+        rest = [self._next() for _ in range(self._waiting)]
+        self._near.clear()
+        return rest
+
+    def _next(self) -> _Frame:
+        middle = len(self._near) - self._waiting
+        self._waiting -= 1
+        own = self._near[middle]
+        near = [frame.scores for frame in islice(self._near, max(0, middle - self._half), None)]
+        return _Frame(own.onset, own.offset, self._combine(np.stack(near), own.scores))
+
+
+@dataclass
+class _Open:
+    """An event that may still grow: it goes on, or ended so recently that the next may join it."""
+
+    onset: float
+    offset: float
+    score: float
+    going_on: bool = True
+
+    def extend(self, offset: float, score: float) -> None:
+        self.offset, self.score, self.going_on = offset, max(self.score, score), True

@@ -1,0 +1,86 @@
+"""Scores of keywords -> events.
+
+An event is a peak of a keyword's score at or above its threshold: from where the alignment begins to where it
+ends. It is told as soon as the score has not risen for ``SETTLE_S``; the same keyword can be heard again from
+there on, and before only where it fits better, since the first was a part of it then. Keywords do not
+compete: where one contains the other, both are events.
+
+Conventions: frames are ``frame_s`` long and counted from the start of the stream; times are seconds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.labels import Label
+from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.results import Event
+
+SETTLE_S = 0.09
+
+
+class KeywordDetector:
+    """Turn the scores of keywords, frame by frame, into events.
+
+    Parameters
+    ----------
+    labels
+        The keywords.
+    options
+        ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; what shapes the events of sounds does
+        not.
+    calibration, frame_s
+        The model's.
+    """
+
+    def __init__(
+        self, labels: Sequence[Label], options: DetectionOptions, calibration: Calibration, frame_s: float
+    ) -> None:
+        self._labels = [label.name for label in labels]
+        thresholds, _ = options.thresholds(labels)
+        with np.errstate(divide="ignore"):
+            self._least = np.log(thresholds) - np.log1p(-thresholds)
+        self._shortest_s = options.min_duration_s
+        self._calibration, self._frame_s = calibration, frame_s
+        self._settle = max(1, round(SETTLE_S / frame_s))
+        self._frame = 0
+        n = len(labels)
+        self._best = np.full(n, -np.inf)  # the peak that may still be topped
+        self._best_start, self._best_end = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._free_from = np.zeros(n, np.int64)  # where the last event ended, and its score
+        self._told = np.full(n, np.inf)
+
+    def push(self, spotted: Spotted) -> list[Event]:
+        """Take the next frames; return the events that they settle."""
+        events = []
+        heard = spotted.logits >= self._least
+        pending = np.isfinite(self._best).any()
+        for t in range(len(spotted.logits)) if pending or heard.any() else ():
+            frame = self._frame + t
+            logits, start = spotted.logits[t], spotted.start[t]
+            # what shares frames with the last event counts only if it fits better: that one was a part of it
+            free = (start >= self._free_from) | (logits > self._told)
+            better = heard[t] & (logits > self._best) & free
+            self._best = np.where(better, logits, self._best)
+            self._best_start = np.where(better, start, self._best_start)
+            self._best_end = np.where(better, frame, self._best_end)
+            settled = np.isfinite(self._best) & (frame - self._best_end >= self._settle)
+            events += [event for k in np.flatnonzero(settled) for event in self._close(int(k))]
+        self._frame += len(spotted.logits)
+        return events
+
+    def flush(self) -> list[Event]:
+        """End the stream; return the events that were not settled."""
+        return [event for k in np.flatnonzero(np.isfinite(self._best)) for event in self._close(int(k))]
+
+    def _close(self, k: int) -> list[Event]:
+        how, frame_s = self._calibration, self._frame_s
+        onset = max(0.0, float(self._best_start[k]) * frame_s - how.lead_s)
+        offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
+        score = float(1 / (1 + np.exp(-self._best[k])))
+        self._free_from[k] = self._best_end[k] + 1
+        self._told[k], self._best[k] = self._best[k], -np.inf
+        if offset - onset < self._shortest_s:
+            return []
+        return [Event(onset, offset, self._labels[k], score)]

@@ -1,0 +1,1 @@
+"""How good a model is, on clips and on events, against labelled recordings."""

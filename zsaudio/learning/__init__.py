@@ -1,0 +1,1 @@
+"""What is learned from labelled recordings: classes, examples, thresholds."""

@@ -1,0 +1,1 @@
+"""CLAP checkpoints, with a fast audio tower on CPU and GPU."""

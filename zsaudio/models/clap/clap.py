@@ -1,0 +1,184 @@
+"""CLAP through transformers: any ``ClapModel`` checkpoint, fused or unfused, by hub id or folder.
+
+Audio. A window of up to 10 s is one frame, and its embedding is transformers' own (``clap_audio``).
+
+Text. Embeddings are cached on disk. The audio and the text tower (four fifths of the weights) are loaded
+separately, each when it is first needed, and the text tower is let go after use: with known labels it is
+never loaded.
+
+Logits. CLAP was trained to tell captions apart, so ``scale * cosine`` says which caption fits better, not
+whether one fits. To make log-odds, a label is compared with a few prompts of generic background::
+
+    logit = scale * cos(audio, label) - log(mean(exp(scale * cos(audio, background prompts))))
+
+so that a sigmoid of it is CLAP's own softmax between the label and the background. What is
+subtracted is the same for all labels: a softmax over labels is exactly CLAP's own. How well the sigmoid is
+calibrated depends on the checkpoint, and has not been measured.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from zsaudio.errors import ModelError, OptionError
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import LabelBank
+from zsaudio.models.checkpoint import find_checkpoint, identity, importing_transformers, load_part
+from zsaudio.models.clap.audio import DTYPES, ClapAudio
+from zsaudio.models.clap.text_cache import TextCache
+from zsaudio.models.clap.upload import resample_margin, resamples_on
+from zsaudio.models.device import explaining_full_memory, resolve_device
+from zsaudio.models.threads import start_threads
+
+# What is heard when nothing in particular is: positive prompts, since CLAP does not understand "no sound".
+# None of them names a source, so that hardly any label competes with them; and for one that does ("silence"),
+# the mean over all still lets its score pass 0.5.
+BACKGROUND = (
+    "This is a sound of silence.",
+    "This is a sound of background noise.",
+    "This is a sound of room tone.",
+    "This is a sound of ambient noise.",
+    "This is a sound of static hiss.",
+)
+_TEXT_BATCH = 16
+
+
+class Clap:
+    """A CLAP checkpoint as an ``Encoder``.
+
+    Parameters
+    ----------
+    source
+        Hugging Face id, or folder, of a ``ClapModel`` checkpoint with its processor.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    dtype
+        Precision of the audio tower: ``float32``, ``bfloat16``, ``float16`` (on a GPU), or ``auto``, which is
+        bfloat16 where the device has it natively and it hardly changes the embeddings, else float32.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint cannot be found, downloaded or loaded.
+    """
+
+    # LAION's own template and transformers' default: the exclusive scores are those of its pipeline.
+    templates = ("This is a sound of {}.",)
+    context_s = 0.0
+
+    def __init__(self, source: str, device: str = "cpu", dtype: str = "auto") -> None:
+        self.name = source
+        self.device = resolve_device(device)
+        if dtype not in DTYPES:
+            raise OptionError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+        if dtype == "float16" and self.device.type == "cpu":
+            raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a processor")
+        self._dtype = dtype
+        self._folder = find_checkpoint(source)
+        with importing_transformers():
+            from transformers import ClapConfig, ClapFeatureExtractor
+        self._config = load_part(ClapConfig, self._folder)
+        self._extractor = extractor = load_part(ClapFeatureExtractor, self._folder)
+        if extractor.padding != "repeatpad":
+            raise ModelError(f"{self._folder}: pads by {extractor.padding!r}, zsaudio only by 'repeatpad'")
+        self.dim: int = self._config.projection_dim
+        self.sample_rate: int = extractor.sampling_rate
+        self.window_s = self.frame_s = float(extractor.max_length_s)
+        self._cache = TextCache(identity(self._folder))
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
+        prompts = labels.prompts(self.templates)
+        # In one go with the background, so that the text tower is loaded at most once.
+        encoded = self.encode_text([*BACKGROUND, *(prompt for group in prompts for prompt in group)])
+        ends = np.cumsum([len(BACKGROUND), *map(len, prompts)])
+        means = np.stack([group.mean(axis=0) for group in np.split(encoded, ends)[1:-1]])
+        return LabelBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(1, n_labels)`` of each label against generic background."""
+        background = self.encode_text(BACKGROUND)
+        scale = self._audio.scale
+        logits = []
+        for embedding in self.encode_audio(windows):
+            reference = scale * embedding @ background.T
+            peak = reference.max()
+            reference_logit = peak + np.log(np.exp(reference - peak).mean())
+            logits.append((scale * embedding @ bank.data.T - reference_logit).astype(np.float32))
+        return logits
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embedding ``(1, dim)``, unit norm."""
+        return list(self._audio(windows)[:, None]) if len(windows) else []
+
+    def resample_margin(self, sample_rate: int) -> int | None:
+        """Return how much of a recording ``encode_audio`` needs on either side of a window to resample it.
+
+        None: it takes windows at its own rate only, as without a GPU and torchaudio.
+        """
+        return resample_margin(sample_rate, self.sample_rate) if resamples_on(self.device) else None
+
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)``, unit norm; those not seen before are cached on disk."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if self._cache.get(prompt) is None]
+        if new:
+            for prompt, embedding in zip(new, self._embed_text(new), strict=True):
+                self._cache.put(prompt, embedding)
+        known = [self._cache.get(prompt) for prompt in prompts]
+        return np.stack(known) if known else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the audio tower: what was asked for, or what was found best."""
+        return self._audio.dtype
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return start_threads()
+
+    @cached_property
+    def _audio(self) -> ClapAudio:
+        tower = load_part(_audio_tower_class(), self._folder, config=self._config.audio_config)
+        return ClapAudio(tower, self._extractor, self.device, self._dtype, self._pool)
+
+    def _embed_text(self, prompts: list[str]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)`` of prompts, unit norm, from the text tower."""
+        from transformers import AutoTokenizer, ClapTextModelWithProjection
+
+        config = self._config.text_config
+        tokenizer = load_part(AutoTokenizer, self._folder)
+        tower = load_part(ClapTextModelWithProjection, self._folder, config=config)
+        # Positions count from the padding token's id on.
+        max_length = min(tokenizer.model_max_length, config.max_position_embeddings - config.pad_token_id - 1)
+
+        @torch.inference_mode()
+        def embed(batch: list[str]) -> Tensor:
+            tokens = tokenizer(
+                batch, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+            ).to(self.device)
+            embeddings: Tensor = tower(tokens["input_ids"], tokens["attention_mask"]).text_embeds
+            return embeddings.cpu()
+
+        batches = [prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH)]
+        with explaining_full_memory(self.device):
+            tower.to(self.device)
+            return normalize(torch.cat(list(self._pool.map(embed, batches))), dim=-1).numpy()
+
+
+def _audio_tower_class() -> Any:
+    from transformers import ClapAudioModelWithProjection
+
+    class AudioTower(ClapAudioModelWithProjection):  # type: ignore[no-untyped-call]
+        """The audio half of a checkpoint, with the scale of its logits."""
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.logit_scale_a = torch.nn.Parameter(torch.zeros(()))
+
+    return AudioTower

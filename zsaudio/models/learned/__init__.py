@@ -1,0 +1,1 @@
+"""Models that ``zsaudio train`` and ``zsaudio adapt`` write, and what they consist of."""

@@ -1,0 +1,170 @@
+"""A model that ``zsaudio train`` made: an encoder's audio embeddings, and what they learned to go with.
+
+The log-odds of a label in a window are ``scale * compatibility + base_weight * cosine + bias``: the learned
+compatibility of the window's mean embedding with the label's semantics, and the encoder's own opinion. Where
+a label set holds classes that were trained on and others, the former lose ``seen_penalty`` (calibrated
+stacking: Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016), since
+what was trained on would otherwise win too often.
+
+Conventions: one frame a window; windows are as long as the clips that it learned from.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from zsaudio.errors import ModelError
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import Encoder, LabelBank, Model
+from zsaudio.models.learned.class_tables import (
+    AttributeTable,
+    Taxonomy,
+    read_descriptions,
+    write_descriptions,
+)
+from zsaudio.models.learned.compatibility import METHODS, Compatibility
+from zsaudio.models.learned.semantics import Semantics
+from zsaudio.models.probe import probe, same_model
+
+MODEL_TYPE = "zsaudio-trained"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From compatibility to log-odds; see the module."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+    base_weight: float = 0.0
+    seen_penalty: float = 0.0
+
+
+@dataclass
+class Trained:
+    """What ``zsaudio train`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
+
+    Parameters
+    ----------
+    base
+        The encoder that it stands on.
+    source
+        What ``load_model`` takes for it.
+    compatibility, semantics
+        What was learned, and how labels become vectors.
+    classes
+        The classes that were trained on.
+    window_s
+        Length of its windows, in seconds.
+    calibration
+        From compatibility to log-odds.
+    name
+        What it is called.
+    """
+
+    base: Encoder
+    source: str
+    compatibility: Compatibility
+    semantics: Semantics
+    classes: tuple[str, ...]
+    window_s: float
+    calibration: Calibration = field(default_factory=Calibration)
+    name: str = "trained"
+
+    context_s = 0.0
+
+    def __post_init__(self) -> None:
+        """Take from the encoder what a model must tell."""
+        self.frame_s = self.window_s
+        self.sample_rate = self.base.sample_rate
+        self.dim = self.base.dim
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the encoder's embeddings."""
+        return self.base.encode_audio(windows)
+
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the encoder's embeddings."""
+        return self.base.encode_text(prompts)
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Compute the labels' semantics, their embeddings by the encoder, and which were trained on."""
+        known = {name.casefold() for name in self.classes}
+        seen = np.array([label.name.casefold() in known for label in labels])
+        if seen.all():
+            seen[:] = False  # nobody to protect
+        own = self.base.embed_labels(labels).data if self.calibration.base_weight else None
+        return LabelBank(labels.names, (self.semantics(list(labels)), own, seen))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(1, n_labels)``."""
+        semantics, own, seen = bank.data
+        how = self.calibration
+        if not len(windows):
+            return []
+        means = np.stack([frames.mean(axis=0) for frames in self.encode_audio(windows)])
+        logits = how.scale * self.compatibility.decision_function(means, semantics) + how.bias
+        if own is not None:
+            logits = logits + how.base_weight * (means @ own.T)
+        return list((logits - how.seen_penalty * seen).astype(np.float32)[:, None])
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``load_model`` takes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {"probe": probe(self.base), **self.compatibility.arrays()}
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "model.safetensors")
+        self.semantics.attributes.write(folder / "attributes.csv")
+        write_descriptions(self.semantics.descriptions, folder / "descriptions.csv")
+        if self.semantics.taxonomy is not None:
+            self.semantics.taxonomy.write(folder / "taxonomy.json")
+        (method,) = (name for name, kind in METHODS.items() if isinstance(self.compatibility, kind))
+        config = {
+            "model_type": MODEL_TYPE,
+            "base": str(Path(self.source).resolve()) if Path(self.source).is_dir() else self.source,
+            "method": method,
+            "parameters": self.compatibility.get_params(),
+            "semantics": list(self.semantics.sources),
+            "classes": list(self.classes),
+            "window_s": self.window_s,
+            "calibration": asdict(self.calibration),
+        }
+        # Last, so that a folder with a config is a whole model.
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Trained":
+        """Read what ``save`` wrote; ``load_base`` loads the encoder by its name."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        base: Any = load_base(config["base"])
+        try:
+            arrays = load_file(folder / "model.safetensors")
+            compatibility = METHODS[config["method"]](**config["parameters"]).restore(arrays)
+        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{folder}: damaged ({error})") from error
+        if not same_model(probe(base), arrays["probe"]):
+            raise ModelError(
+                f"{folder}: was trained on another version of '{config['base']}'; train it again"
+            )
+        taxonomy = folder / "taxonomy.json"
+        semantics = Semantics(
+            base.encode_text,
+            config["semantics"],
+            attributes=AttributeTable.read(folder / "attributes.csv"),
+            descriptions=read_descriptions(folder / "descriptions.csv"),
+            taxonomy=Taxonomy.read(taxonomy) if taxonomy.exists() else None,
+        )
+        return cls(
+            base,
+            config["base"],
+            compatibility,
+            semantics,
+            tuple(config["classes"]),
+            config["window_s"],
+            Calibration(**config["calibration"]),
+            str(folder),
+        )

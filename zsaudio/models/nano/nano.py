@@ -1,0 +1,365 @@
+"""nano: the small sound recogniser that ships with zsaudio.
+
+A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
+gives an embedding every ``frame_s`` and sees ``context_s`` on either side of a frame, no more: it pools and
+normalises over nothing longer, so a frame deeper than that inside an array is the same whatever surrounds it.
+It has two heads: a contrastive one for labels close to a text that was learned, a semantic one for others.
+
+Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
+dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
+``scale * cosine + bias``; the odds of a stretch of audio are the mean of the odds of its frames.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
+
+from zsaudio.audio.log_mel import LogMel
+from zsaudio.errors import ModelError
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import LabelBank
+from zsaudio.models.device import resolve_device
+from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
+from zsaudio.models.threads import shared_threads
+
+WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
+TEMPLATES = ("{}",)
+SMOOTH = 2  # frames on either side that the semantic head averages
+QUIET_DB, NEAR = 15.0, 8  # so far below the loudest of so many frames on either side, a frame is quiet
+SILENCE_DB = -49.0  # just above the floor of log-mels
+ATTRIBUTES = 0.5  # share of attributes in what the semantic head tells, sentence embeddings have the rest
+DOUBT = 0.15  # the semantic head's cosine that counts neither for nor against a label
+NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
+MIN_FRAMES = 4  # a shorter array is padded with zeros
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class NanoConfig:
+    """Sizes of the two towers; stored with the weights."""
+
+    # front end
+    sample_rate: int = 16000
+    n_fft: int = 512
+    hop_length: int = 160
+    n_mels: int = 64
+    floor: float = 1e-5
+    # audio tower
+    head: int = 320
+    # text tower
+    vocabulary: int = 30522
+    rank: int = 128
+    text_dim: int = 384
+    text_layers: int = 3
+    text_heads: int = 12
+    text_hidden: int = 1536
+    max_tokens: int = 64
+    # the shared space: of the contrastive head, beside it that of the semantic head with its weight
+    dim: int = 384
+    attributes: int = 47  # that the semantic head tells, beside sentence embeddings
+    semantic: float = 0.7
+    similar: tuple[float, float] = (
+        0.6,
+        0.8,
+    )  # cosines to a learned text: unlike, like
+
+    @property
+    def space(self) -> int:
+        """Numbers in an embedding: of the two heads, and how far the second is to be doubted."""
+        return self.dim + self.text_dim + self.attributes + 1
+
+    @property
+    def stride(self) -> int:
+        """Samples from one output frame to the next."""
+        return self.hop_length * SHORTEN
+
+    @property
+    def context(self) -> int:
+        """Samples on either side of an output frame that it depends on."""
+        return (REACH + SMOOTH * SHORTEN) * self.hop_length + self.n_fft // 2
+
+
+def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
+    """Return triangular filters, equally spaced in mel from ``low`` to half the sample rate."""
+    top = config.sample_rate / 2
+    mel = np.linspace(np.log1p(low / 700), np.log1p(top / 700), config.n_mels + 2)
+    edges = 700 * np.expm1(mel)
+    bins = np.linspace(0, top, config.n_fft // 2 + 1)[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    triangles = np.maximum(0.0, np.minimum(rise, fall))
+    # narrow bands hold few bins: make every band sum to its width
+    width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
+    return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+
+
+def as_image(mel: Tensor) -> Tensor:
+    """Return log-mels ``(batch, frames, bands)`` as ``(batch, 1, frames, bands)``, about normal."""
+    return ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Return the running mean of ``(batch, frames, features)`` over ``2 * SMOOTH + 1`` frames."""
+    mean = avg_pool1d(x.transpose(1, 2), 2 * SMOOTH + 1, 1, SMOOTH, count_include_pad=False)
+    return mean.transpose(1, 2)
+
+
+def beside(sentence: Tensor, attributes: Tensor) -> Tensor:
+    """Return sentence embeddings and attributes side by side, parts of a unit vector."""
+    parts = [
+        (1 - ATTRIBUTES) ** 0.5 * normalize(sentence, dim=-1),
+        ATTRIBUTES**0.5 * normalize(attributes, dim=-1),
+    ]
+    return torch.cat(parts, dim=-1)
+
+
+class NanoAudio(nn.Module):
+    """Log-mel front end and a convolutional network: a waveform in, an embedding per frame out."""
+
+    def __init__(self, config: NanoConfig, filters: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(filters, config.n_fft, config.hop_length, config.floor)
+        self.body = efficientnet()
+        self.collapse = ConvBlock(
+            CHANNELS, config.head, (1, config.n_mels // SHORTEN), padding=0, activation=nn.ReLU6
+        )
+        self.drop = nn.Dropout(0.2)
+        self.out = nn.Linear(config.head, config.dim)
+        self.semantic = nn.Linear(config.head, config.text_dim + config.attributes)
+
+    def features(self, mel: Tensor) -> Tensor:
+        """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
+        x: Tensor = self.collapse(self.body(as_image(mel)))
+        return x.squeeze(3).transpose(1, 2)
+
+    def embed(self, mel: Tensor) -> Tensor:
+        """Return contrastive embeddings ``(batch, frames // 16, dim)`` of log-mels."""
+        return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
+
+    def loudness(self, mel: Tensor) -> Tensor:
+        """Return the loudest band of each frame ``(batch, frames // 16)`` of log-mels, in dB."""
+        return mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
+
+    def quiet(self, mel: Tensor) -> Tensor:
+        """Return which frames ``(batch, frames // 16)`` of log-mels are silent, or far below those near them.
+
+        The semantic head knows no silence: what it would say of the pauses between sounds means nothing.
+        """
+        loud = self.loudness(mel)
+        near = max_pool1d(loud, 2 * NEAR + 1, 1, NEAR)
+        quiet: Tensor = (loud < near - QUIET_DB) | (loud < SILENCE_DB)
+        return quiet
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return embeddings ``(batch, ceil(n_samples / stride), space)`` of both heads."""
+        stride = self.config.stride
+        frames = max(1, math.ceil(waveform.shape[1] / stride))
+        padded = max(frames, MIN_FRAMES) * stride
+        mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))[:, :-1]
+        x = self.features(mel)[:, :frames]
+        doubt = torch.where(self.quiet(mel)[:, :frames, None], 1.0, DOUBT)
+        told = self.semantic(smooth(x)).split((self.config.text_dim, self.config.attributes), dim=-1)
+        semantic = self.config.semantic * torch.cat([(1 - doubt**2).sqrt() * beside(*told), doubt], dim=-1)
+        return normalize(torch.cat([normalize(self.out(x), dim=-1), semantic], dim=-1), dim=-1)
+
+
+class NanoText(nn.Module):
+    """A small BERT with factorised word embeddings, mean pooling and a fixed linear map."""
+
+    center: Tensor
+    map: Tensor
+    known: Tensor
+    rows: Tensor
+    table: Tensor
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        dim = config.text_dim
+        self.words = nn.Embedding(config.vocabulary, config.rank)
+        self.expand = nn.Linear(config.rank, dim, bias=False)
+        self.positions = nn.Embedding(config.max_tokens, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim,
+                config.text_heads,
+                config.text_hidden,
+                0.0,
+                "gelu",
+                layer_norm_eps=1e-12,
+                batch_first=True,
+            )
+            for _ in range(config.text_layers)
+        )
+        self.register_buffer("center", torch.zeros(dim))
+        self.register_buffer("map", torch.eye(config.dim, dim))
+        self.register_buffer("known", torch.zeros(1, dim))
+        self.register_buffer("rows", torch.zeros(1, dim))
+        self.register_buffer("table", torch.zeros(1, config.attributes))
+        self.similar = config.similar
+
+    def sentence(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return sentence embeddings ``(batch, text_dim)``; ``padding`` is True where a token is padding."""
+        x = self.expand(self.words(tokens)) + self.positions.weight[: tokens.shape[1]]
+        x = self.norm(x)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=padding)
+        if padding is None:
+            return normalize(x.mean(1), dim=-1)
+        keep = (~padding).unsqueeze(2)
+        return normalize((x * keep).sum(1) / keep.sum(1), dim=-1)
+
+    def project(self, sentence: Tensor) -> Tensor:
+        """Map sentence embeddings into the space shared with audio."""
+        return normalize((sentence - self.center) @ self.map.T, dim=-1)
+
+    def meaning(self, sentence: Tensor) -> Tensor:
+        """Return sentence embeddings and, beside them, how such a thing sounds.
+
+        That is the attributes of a few hundred everyday sounds (``table``, measured from their mean), each
+        counting by how near its name is (``rows``). Attributes tie classes together as in Lampert, Nickisch &
+        Harmeling, CVPR 2009.
+        """
+        unit = normalize(sentence - self.center, dim=-1)
+        return beside(unit, torch.softmax(unit @ self.rows.T / NEARNESS, dim=-1) @ self.table)
+
+    def both(self, sentence: Tensor) -> Tensor:
+        """Return embeddings for both heads: the more like a learned text, the more for the first."""
+        low, high = self.similar
+        learned = (((sentence @ self.known.T).amax(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
+        meaning = pad(self.meaning(sentence), (0, 1), value=-1.0) / 2**0.5  # the doubt counts against it
+        parts = [learned * self.project(sentence), (1 - learned) * meaning]
+        return normalize(torch.cat(parts, dim=-1), dim=-1)
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Return embeddings ``(batch, space)`` in the space shared with audio."""
+        return self.both(self.sentence(tokens, padding))
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Return the token numbers of each text, cut to ``max_tokens`` with the end mark kept."""
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    return [i if len(i) <= max_tokens else i[: max_tokens - 1] + i[-1:] for i in ids]
+
+
+class Nano:
+    """The bundled sound recogniser: meets ``zsaudio.models.base.Encoder``.
+
+    Parameters
+    ----------
+    folder
+        Where ``model.safetensors``, ``config.json`` and ``tokenizer.json`` are; by default the bundled ones.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Examples
+    --------
+    >>> nano = Nano()
+    >>> nano.encode_text(["a dog barks"]).shape == (1, nano.dim)
+    True
+    """
+
+    name = "nano"
+    window_s = 10.0
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        folder = folder or WEIGHTS
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
+        self.config = config = config_from_dict(settings, NanoConfig)
+        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        weights["text.words.weight"] *= weights.pop("words.scale")
+        self.device = resolve_device(device)
+        self.audio = NanoAudio(config, weights.pop("mel.filters"))
+        self.text = NanoText(config)
+        for name in ("known", "rows", "table"):  # as long as the model's maker wanted
+            setattr(self.text, name, weights[f"text.{name}"])
+        for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
+            own = {
+                name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
+            }
+            missing, unexpected = tower.load_state_dict(own, strict=False)
+            if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+                raise ModelError(f"the weights in {folder} do not fit their config.json")
+            tower.to(self.device).eval().requires_grad_(False)
+        for module in self.audio.modules():
+            if isinstance(module, ConvBlock):
+                module.fuse()
+        self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.sample_rate = config.sample_rate
+        self.dim = config.space
+        self.frame_s = config.stride / config.sample_rate
+        self.context_s = config.context / config.sample_rate
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Embed a label set; a label with several prompts gets the mean of their embeddings."""
+        prompts = labels.prompts(TEMPLATES)
+        rows = iter(self.encode_text([prompt for own in prompts for prompt in own]))
+        means = np.stack([sum(next(rows) for _ in own) for own in prompts])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        return LabelBank(tuple(labels.names), means.astype(np.float32))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(n_frames, n_labels)``.
+
+        By torch, in our threads: numpy's BLAS would start threads of its own, which go on turning for a while
+        after each product and take the processor from those that decode.
+        """
+        labels = torch.from_numpy(bank.data).T
+
+        def compare(frames: np.ndarray) -> np.ndarray:
+            return np.asarray(self.scale * (torch.from_numpy(frames) @ labels) + self.bias)
+
+        return list(shared_threads().map(compare, self.encode_audio(windows)))
+
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embeddings ``(n_frames, dim)``.
+
+        On a processor, each window has a thread to itself; on a GPU, windows of one length share a batch.
+        """
+        if self.device.type == "cpu":
+            encoded = shared_threads().map(self._encode, ([window] for window in windows))
+            return [frames[0] for frames in encoded]
+        by_length: dict[int, list[int]] = {}
+        for index, window in enumerate(windows):
+            by_length.setdefault(len(window), []).append(index)
+        result: list[np.ndarray] = [np.empty(0)] * len(windows)
+        for indices in by_length.values():
+            for index, frames in zip(indices, self._encode([windows[i] for i in indices]), strict=True):
+                result[index] = frames
+        return result
+
+    @torch.inference_mode()
+    def _encode(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(np.stack(windows).astype(np.float32))
+        return np.asarray(self.audio(batch.to(self.device)).cpu())
+
+    @torch.inference_mode()
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)``; prompts of one length in tokens share a batch."""
+        tokens = tokenize(self.tokenizer, prompts, self.config.max_tokens)
+        by_length: dict[int, list[int]] = {}
+        for index, own in enumerate(tokens):
+            by_length.setdefault(len(own), []).append(index)
+        result = np.empty((len(tokens), self.dim), np.float32)
+        for indices in by_length.values():
+            batch = torch.tensor([tokens[i] for i in indices], device=self.device)
+            result[indices] = self.text(batch).cpu().numpy()
+        return result
+
+
+def config_from_dict(settings: dict[str, Any], kind: type[Config]) -> Config:
+    """Read a config as JSON gives it (lists become tuples)."""
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})

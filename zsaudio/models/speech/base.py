@@ -1,0 +1,60 @@
+"""What models of speech share: from keywords to symbols, and the score of a keyword in a window."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from zsaudio.labels import LabelSet
+from zsaudio.models.base import LabelBank
+from zsaudio.models.speech.alignment import Calibration, Keywords, KeywordSpotter, ordinary_level
+
+SHORT = 3  # symbols: so few are found in much else
+_NAMED = 5  # short keywords in a warning
+log = logging.getLogger("zsaudio")
+
+
+class Speech:
+    """What does not depend on the network in ``zsaudio.models.base.SpeechModel``; meets ``Model``, too.
+
+    A model adds ``symbols(text)`` and ``log_probs(windows)``, and sets what the protocol asks for.
+    """
+
+    context_s = 0.0
+    calibration: Calibration
+    cohort: Sequence[np.ndarray] = ()  # log-probabilities of ordinary speech, an utterance each
+    frame_s: float
+
+    def symbols(self, text: str) -> list[tuple[int, ...]]:
+        """Return the ways to say a text, each as symbols."""
+        raise NotImplementedError
+
+    def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the log-probabilities ``(n_frames, n_symbols)``."""
+        raise NotImplementedError
+
+    def embed_labels(self, labels: LabelSet) -> LabelBank:
+        """Return the keywords' symbols and levels; warn of short ones, which are heard in much else."""
+        ways = [[way for text in label.spoken for way in self.symbols(text)] for label in labels]
+        short = [
+            f"'{label.name}'" for label, own in zip(labels, ways, strict=True) if min(map(len, own)) <= SHORT
+        ]
+        if short:
+            log.warning(
+                "of %d sounds or fewer, so often missed, or heard in other words: %s%s",
+                SHORT,
+                ", ".join(short[:_NAMED]),
+                f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "",
+            )
+        level = ordinary_level(ways, self.cohort, self.calibration)
+        return LabelBank(labels.names, Keywords(ways, level))
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(1, n_labels)`` that each keyword is somewhere in it."""
+        return [
+            KeywordSpotter(bank.data, self.calibration)
+            .push(frames)
+            .logits.max(axis=0, keepdims=True)
+            .astype(np.float32)
+            for frames in self.log_probs(windows)
+        ]

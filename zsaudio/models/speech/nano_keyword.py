@@ -1,0 +1,82 @@
+"""nano-keyword: spots spoken words that nobody recorded; ships with zsaudio.
+
+A small network (``network.py``) writes down phonemes; a keyword's pronunciation
+(``pronunciation.py``) is aligned with them (``alignment.py``). English only: another language needs its
+phonemes, a dictionary and training speech.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from zsaudio.errors import ModelError
+from zsaudio.models.device import resolve_device
+from zsaudio.models.nano.nano import config_from_dict
+from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.base import Speech
+from zsaudio.models.speech.letter_to_sound import Letters
+from zsaudio.models.speech.network import PHONEMES, KeywordConfig, KeywordNetwork
+from zsaudio.models.speech.pronunciation import Pronouncer
+
+WEIGHTS = Path(__file__).parents[1] / "weights" / "nano-keyword"
+COHORT_STEP = 0.05  # log-probabilities of the cohort are kept in so many steps below 0
+_NUMBER = {phoneme: number for number, phoneme in enumerate(PHONEMES, start=1)}
+
+
+class NanoKeyword(Speech):
+    """The bundled keyword spotter: meets ``zsaudio.models.base.SpeechModel``, and ``Model``.
+
+    Parameters
+    ----------
+    folder
+        Where ``model.safetensors``, ``letters.safetensors``, ``cohort.npz``, ``config.json`` and
+        ``dictionary.gz`` are; by default the bundled ones.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    name = "nano-keyword"
+    window_s = 10.0
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        folder = folder or WEIGHTS
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.calibration = Calibration(**settings.pop("calibration"))
+        self.config = config = config_from_dict(settings, KeywordConfig)
+        self.device = resolve_device(device)
+        self.network = KeywordNetwork(config)
+        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        missing, unexpected = self.network.load_state_dict(weights, strict=False)
+        if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+            raise ModelError(f"the weights in {folder} do not fit their config.json")
+        self.network.to(self.device).eval().requires_grad_(False)
+        self.network.fuse()
+        self.pronounce = pronouncer(folder)
+        with np.load(folder / "cohort.npz") as cohort:
+            log_probs = cohort["log_probs"].astype(np.float32) * -COHORT_STEP
+            self.cohort = np.split(log_probs, np.cumsum(cohort["lengths"])[:-1])
+        self.sample_rate = config.sample_rate
+        self.frame_s = config.stride / config.sample_rate
+        self.before_s = config.before / config.sample_rate
+        self.after_s = config.after / config.sample_rate
+
+    def symbols(self, text: str) -> list[tuple[int, ...]]:
+        """Return a text's pronunciations as symbols."""
+        return [tuple(_NUMBER[phoneme] for phoneme in said) for said in self.pronounce(text)]
+
+    @torch.inference_mode()
+    def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the log-probabilities ``(n_frames, 40)`` of blank and the phonemes."""
+        return [
+            self.network(torch.from_numpy(window[None].astype(np.float32)).to(self.device))[0].cpu().numpy()
+            for window in windows
+        ]
+
+
+def pronouncer(folder: Path = WEIGHTS) -> Pronouncer:
+    """Return what says how English texts are said."""
+    return Pronouncer(folder, Letters(folder / "letters.safetensors"))

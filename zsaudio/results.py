@@ -1,0 +1,76 @@
+"""What comes out: the tags of a clip, the events of a recording, the scores of a frame.
+
+Conventions: times are in seconds from the start of the recording; scores are in [0, 1].
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label and its score in [0, 1] for a whole clip."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ClipTags:
+    """What became of one clip: its tags, best first, or the reason why there are none.
+
+    ``clip`` is the clip's path or name, ``duration_s`` its length in seconds.
+    """
+
+    clip: str
+    duration_s: float
+    tags: tuple[Tag, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """A label heard from ``onset`` to ``offset`` (seconds from the start); ``score`` is its peak."""
+
+    onset: float
+    offset: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ClipEvents:
+    """What became of one clip: its events by onset, or the reason why there are none.
+
+    ``clip`` is the clip's path or name, ``duration_s`` its length, ``sample_rate`` its own rate in Hz and
+    ``started`` when its recording began, where that is known.
+    """
+
+    clip: str
+    duration_s: float
+    sample_rate: int
+    events: tuple[Event, ...] = ()
+    error: Exception | None = None
+    started: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """The scores of one frame, as they are computed.
+
+    Parameters
+    ----------
+    onset, offset
+        The frame's span, in seconds from the start.
+    scores
+        ``(n_labels,)``: independent scores of the labels that are not background, in the label set's order.
+    heard
+        ``(n_labels,)`` booleans: the labels of which an event is going on.
+    """
+
+    onset: float
+    offset: float
+    scores: np.ndarray
+    heard: np.ndarray
