@@ -25,11 +25,12 @@ import numpy as np
 
 from zsaudio import LabelSet
 from zsaudio.detection.scoring import pool_frames
-from zsaudio.evaluation.embeddings import ClipEmbedding, embed_clips, logits_of
+from zsaudio.evaluation.embeddings import embed_clips, logits_of
 from zsaudio.learning.fine_tuning import fine_tune
 from zsaudio.models.base import LabelBank
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.nano.nano import Nano
+from zsaudio.results import ClipOutputs
 
 FREE = ("CC0", "CC-BY")
 EPOCHS = (0, 20, 100)
@@ -62,7 +63,7 @@ class Trials:
         return np.array(rows)
 
     @staticmethod
-    def best(model: Nano | Adapted, clip: ClipEmbedding, bank: LabelBank) -> int:
+    def best(model: Nano | Adapted, clip: ClipOutputs, bank: LabelBank) -> int:
         """Return the number of the class with the highest score."""
         windows = [pool_frames(logits) for logits in logits_of(model, clip, bank)]
         return int(np.max(windows, axis=0).argmax())

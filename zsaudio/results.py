@@ -1,9 +1,9 @@
-"""What comes out: the tags of a clip, the events of a recording, the scores of a frame.
+"""What comes out: the tags of a clip, the events of a recording, the scores of a frame, a model's outputs.
 
 Conventions: times are in seconds from the start of the recording; scores are in [0, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -74,3 +74,22 @@ class FrameScores:
     offset: float
     scores: np.ndarray
     heard: np.ndarray
+
+
+@dataclass
+class ClipOutputs:
+    """The outputs of a model for the windows of one clip, or why there are none.
+
+    ``windows`` holds an output per window, ``(n_frames, ...)``, and ``durations_s`` how much of the clip each
+    stands for, in seconds.
+    """
+
+    clip: str
+    windows: list[np.ndarray] = field(default_factory=list)
+    durations_s: list[float] = field(default_factory=list)
+    error: Exception | None = None
+
+    def mean(self) -> np.ndarray:
+        """Return the mean over the clip's frames; windows are weighted by what they stand for."""
+        means = np.stack([window.mean(axis=0) for window in self.windows])
+        return np.average(means, axis=0, weights=self.durations_s).astype(np.float32)

@@ -39,7 +39,7 @@ def test_second_time_nothing_is_encoded(write_wav, batch_size: int) -> None:
     again = list(embed_clips(model, paths, batch_size))
     assert model.n_encoded == 1  # the probe
     for one, other in zip(first, again, strict=True):
-        assert one.path == other.path and one.durations_s == other.durations_s
+        assert one.clip == other.clip and one.durations_s == other.durations_s
         for a, b in zip(one.windows, other.windows, strict=True):
             assert np.array_equal(a, b)
 

@@ -261,30 +261,48 @@ def cut_blocks(
 ) -> Iterator[list[tuple[int, Window]]]:
     """Cut one stream in several ways at once; yield what blocks complete, as soon as they do.
 
+    Takes blocks, float32 mono, and what ``StreamCutter`` takes.
+    """
+    cutter = StreamCutter(sample_rate, windowers)
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.flush()
+
+
+class StreamCutter:
+    """Cut one stream into the windows of several windowers.
+
     Parameters
     ----------
-    blocks, sample_rate
-        The stream, float32 mono, and its rate in Hz.
+    sample_rate
+        The stream's rate, in Hz.
     windowers
-        Each with the rate at which it is to get the stream.
-
-    Yields
-    ------
-    Windows, each with the number of its windower.
+        Each with the rate at which it takes the stream; the stream is resampled once a rate.
     """
-    resamplers = {rate: StreamResampler(sample_rate, rate) for rate, _ in windowers}
 
-    def push(piece: np.ndarray, last: bool = False) -> list[tuple[int, Window]]:
-        at_rate = {rate: resampler.push(piece, last=last) for rate, resampler in resamplers.items()}
-        return [
+    def __init__(self, sample_rate: int, windowers: Sequence[tuple[int, Windower]]) -> None:
+        self._sample_rate, self._windowers = sample_rate, windowers
+        self._resamplers = {rate: StreamResampler(sample_rate, rate) for rate, _ in windowers}
+
+    def push(self, block: np.ndarray) -> Iterator[list[tuple[int, Window]]]:
+        """Take the next block; yield the windows that it completes, each with its windower's number."""
+        # in pieces, so that a whole recording given as one block does not become windows all at once
+        for start in range(0, len(block), self._sample_rate):
+            yield self._push(block[start : start + self._sample_rate])
+
+    def flush(self) -> Iterator[list[tuple[int, Window]]]:
+        """End the stream; yield its last windows."""
+        yield self._push(np.zeros(0, np.float32), last=True)
+        yield [
             (number, window)
-            for number, (rate, windower) in enumerate(windowers)
-            for window in windower.push(at_rate[rate])
+            for number, (_, windower) in enumerate(self._windowers)
+            for window in windower.flush()
         ]
 
-    for block in blocks:
-        # in pieces, so that a whole recording given as one block does not become windows all at once
-        for start in range(0, len(block), sample_rate):
-            yield push(block[start : start + sample_rate])
-    yield push(np.zeros(0, np.float32), last=True)
-    yield [(number, window) for number, (_, windower) in enumerate(windowers) for window in windower.flush()]
+    def _push(self, piece: np.ndarray, last: bool = False) -> list[tuple[int, Window]]:
+        at_rate = {rate: resampler.push(piece, last=last) for rate, resampler in self._resamplers.items()}
+        return [
+            (number, window)
+            for number, (rate, windower) in enumerate(self._windowers)
+            for window in windower.push(at_rate[rate])
+        ]

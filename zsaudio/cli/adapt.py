@@ -12,7 +12,7 @@ from zsaudio.cli.evaluate import Cache, Data, Split, report_problems
 from zsaudio.cli.train import check_output
 
 if TYPE_CHECKING:
-    from zsaudio.evaluation.embeddings import ClipEmbedding
+    from zsaudio.results import ClipOutputs
 
 _MOST = 32  # examples of a label
 
@@ -79,7 +79,7 @@ def adapt(
     report_problems(dataset)
     base = load_model(model, device, dtype)
 
-    def progress(clips: Iterable["ClipEmbedding"], total: int) -> Iterable["ClipEmbedding"]:
+    def progress(clips: Iterable["ClipOutputs"], total: int) -> Iterable["ClipOutputs"]:
         return common.show_progress(clips, total, "listening", quiet)
 
     examples = gather(base, dataset, batch_size, cache, progress)

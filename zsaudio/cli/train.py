@@ -14,7 +14,7 @@ from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
     from zsaudio.evaluation.datasets import Dataset
-    from zsaudio.evaluation.embeddings import ClipEmbedding
+    from zsaudio.results import ClipOutputs
 
 OUR_FILES = {"config.json", "model.safetensors"}
 STATE = "unfinished.pt"
@@ -128,7 +128,7 @@ def train(
         taxonomy=Taxonomy.read(taxonomy) if taxonomy else None,
     )
 
-    def progress(clips: Iterable["ClipEmbedding"], total: int) -> Iterable["ClipEmbedding"]:
+    def progress(clips: Iterable["ClipOutputs"], total: int) -> Iterable["ClipOutputs"]:
         return common.show_progress(clips, total, "listening", quiet)
 
     examples = learning.gather(base, dataset, batch_size, cache, progress)

@@ -1,160 +1,190 @@
-"""Blocks -> windows -> scores -> events, as the audio comes: the one engine behind files and live sound.
+"""The batched pass: recordings -> windows -> model outputs -> one result per recording.
 
-Several listeners (``zsaudio.detection.listeners``) hear the same audio, which is read and decoded once.
+Tagging, detection and embedding all run on it. They differ in how audio is cut and what a model computes (a
+``Stage`` each), and in what is made of a recording's outputs (a ``Reducer``).
 
-Conventions: positions are in samples at a listener's rate, from the start; times are seconds.
+- Worker threads decode, resample and cut the next recordings while the models run.
+- Windows are gathered across recordings into full batches.
+- Results leave in the order of the sources, as soon as all windows before them are done.
+- Memory does not grow with the number of recordings nor with their lengths.
+
+Two rules for errors: an exception while a recording is read is kept as that recording's ``error``, and the
+others go on; an exception in a model ends the pass.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import groupby, islice
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from zsaudio.audio.read_ahead import read_ahead
 from zsaudio.audio.reader import AudioReader, Source, source_name
-from zsaudio.audio.windows import Window, Windower, cut_blocks, cut_recording
-from zsaudio.detection.listeners import Listener
-from zsaudio.errors import AudioError
-from zsaudio.labels import Label
-from zsaudio.results import ClipEvents, Event, FrameScores
+from zsaudio.audio.windows import Window, Windower, cut_recording
 
-FILE_HOP_S = 30.0  # new audio in each window of a file, for models of bounded context
-LIVE_HOP_S = 0.5  # the same for live audio
-
-OnScores = Callable[[FrameScores], None]
-Part = tuple[int, Window]  # the number of a listener, and what it is to hear
+Part = tuple[int, Window]  # the number of a stage, and a window for it
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-class EventFinder:
-    """Find the events of one stream or recording after another.
+@dataclass(frozen=True)
+class Stage:
+    """One model at work.
 
     Parameters
     ----------
-    listeners
-        What listens.
-    labels
-        The labels in the order in which ``on_scores`` gets their scores.
-    on_scores
-        Called with every frame's scores as they are computed.
+    cut
+        Takes the recording's sample rate in Hz; returns the rate at which the model gets the audio, and what
+        cuts it into windows.
+    run
+        Takes the samples of windows; returns the model's output for each, ``(n_frames, ...)``.
     """
 
-    def __init__(
-        self, listeners: Sequence[Listener], labels: Sequence[Label], on_scores: OnScores | None = None
-    ) -> None:
-        self._listeners, self._on_scores = listeners, on_scores
-        self._labels = [label for label in labels if not label.background]
-
-    def stream(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Event]:
-        """Yield the events of a stream, each as it closes."""
-        return self._events(cut_blocks(map(_checked, blocks), sample_rate, self._windowers(sample_rate)))
-
-    def clips(
-        self, sources: Iterable[Source], sample_rate: int | None, channel: int | None, batch_size: int
-    ) -> Iterator[ClipEvents]:
-        """Yield the events of recordings, in order; the next audio is decoded meanwhile.
-
-        ``batch_size`` windows are heard together. Two recordings are read at a time: they are long, and more
-        would take memory only.
-        """
-
-        def read(clip: Clip) -> Iterator[Part]:
-            """Decode, resample and cut one recording; runs in a thread."""
-            reader = AudioReader(clip.source, sample_rate, channel)
-            for parts in cut_recording(reader, self._windowers(reader.sample_rate)):
-                yield from parts
-            clip.duration_s, clip.sample_rate = reader.seconds_read, reader.sample_rate
-
-        with closing(read_ahead(read, map(Clip, sources), workers=2)) as reading:
-            for clip, parts in reading:
-                name = source_name(clip.source)
-                events = sorted(self._events(_batches(clip.guard(parts), batch_size)))
-                found = () if clip.error else tuple(events)
-                yield ClipEvents(name, clip.duration_s, clip.sample_rate or 0, found, clip.error)
-
-    def _windowers(self, sample_rate: int) -> list[tuple[int, Windower]]:
-        """Return what cuts audio of a rate for the listeners."""
-        return [listener.windower(sample_rate) for listener in self._listeners]
-
-    def _events(self, batches: Iterable[list[Part]]) -> Iterator[Event]:
-        merger = _Merger(self._listeners, self._labels)
-        for listener in self._listeners:
-            listener.begin()
-        for parts in batches:
-            for number, own in groupby(sorted(parts, key=lambda part: part[0]), key=lambda part: part[0]):
-                for frame, closed in self._listeners[number].hear([window for _, window in own]):
-                    if self._on_scores is not None:
-                        for merged in merger.push(number, frame):
-                            self._on_scores(merged)
-                    yield from closed
-        for listener in self._listeners:
-            yield from listener.end()
-
-
-class _Merger:
-    """Puts the scores of several listeners together: one frame for each of the first listener.
-
-    Of the others, the best score within the frame counts.
-    """
-
-    def __init__(self, listeners: Sequence[Listener], labels: Sequence[Label]) -> None:
-        place = {label.name: column for column, label in enumerate(labels)}
-        self._columns = [[place[label.name] for label in listener.labels] for listener in listeners]
-        self._n_labels = len(labels)
-        self._waiting: list[deque[FrameScores]] = [deque() for _ in listeners]
-
-    def push(self, number: int, frame: FrameScores) -> Iterator[FrameScores]:
-        """Take a frame of a listener; yield what is complete."""
-        self._waiting[number].append(frame)
-        first, *others = self._waiting
-        while first and all(other and other[-1].offset >= first[0].offset - 1e-6 for other in others):
-            frame = first.popleft()
-            scores, heard = np.zeros(self._n_labels, np.float32), np.zeros(self._n_labels, bool)
-            scores[self._columns[0]], heard[self._columns[0]] = frame.scores, frame.heard
-            for columns, other in zip(self._columns[1:], others, strict=True):
-                while other[0].offset <= frame.onset + 1e-6 and len(other) > 1:
-                    other.popleft()
-                within = [each for each in other if each.onset < frame.offset]
-                scores[columns] = np.max([each.scores for each in within], axis=0)
-                heard[columns] = np.any([each.heard for each in within], axis=0)
-            yield FrameScores(frame.onset, frame.offset, scores, heard)
+    cut: Callable[[int], tuple[int, Windower]]
+    run: Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass
 class Clip:
-    """A recording on its way through a pipeline.
+    """One recording on its way through the pass.
 
-    ``sample_rate`` is its own, ``n_read`` the number of parts that it was cut into so far, ``error`` what
-    ended it.
+    Parameters
+    ----------
+    source
+        What is read.
+    name
+        Its path, or a name for a source that has none.
+    sample_rate
+        Its own rate, in Hz; 0 until it is known.
+    duration_s
+        Its length, as far as it could be read.
+    error
+        Why it could not be read to its end.
     """
 
     source: Source
-    sample_rate: int | None = None
+    name: str
+    sample_rate: int = 0
     duration_s: float = 0.0
-    n_read: int = 0
     error: Exception | None = None
 
-    def guard(self, parts: Iterator[Part]) -> Iterator[Part]:
-        """Yield the parts; keep the error that ends them to the recording itself."""
-        try:
-            for part in parts:
-                self.n_read += 1
-                yield part
-        except Exception as error:
-            self.error = error
+
+class Reducer(Protocol[Result_co]):
+    """What becomes of one recording. Its methods are called in order, in the consumer's thread."""
+
+    def push(self, stage: int, window: Window, output: np.ndarray) -> None:
+        """Take the output of a stage for the next window."""
+        ...
+
+    def finish(self, clip: Clip) -> Result_co:
+        """Return the result, after the last window or after the error of the recording."""
+        ...
 
 
-def _checked(block: np.ndarray) -> np.ndarray:
-    block = np.asarray(block, np.float32)
-    if block.ndim != 1:
-        raise AudioError(f"a block must be mono, (n_samples,), not {block.shape}")
-    if not np.isfinite(block).all():
-        raise AudioError("a block holds NaN or infinite samples")
-    return block
+@dataclass
+class _InWork:
+    """A recording, and those of its outputs that its reducer has not seen."""
+
+    clip: Clip
+    n_read: int = 0
+    n_run: int = 0
+    is_read: bool = False
+    outputs: deque[tuple[int, Window, np.ndarray]] = field(default_factory=deque)
 
 
-def _batches(parts: Iterator[Part], size: int) -> Iterator[list[Part]]:
-    while batch := list(islice(parts, size)):
-        yield batch
+def batched_pass(
+    sources: Iterable[Source],
+    stages: Sequence[Stage],
+    start: Callable[[], Reducer[Result_co]],
+    batch_size: int,
+    *,
+    sample_rate: int | None = None,
+    channel: int | None = None,
+) -> Iterator[Result_co]:
+    """Yield the result of each recording, in order.
+
+    Parameters
+    ----------
+    sources
+        What ``AudioReader`` takes, any number of them.
+    stages
+        The models that run on the same audio, which is decoded once.
+    start
+        Makes the reducer of a recording.
+    batch_size
+        Windows that go through the models together.
+    sample_rate, channel
+        As for ``AudioReader``.
+    """
+
+    def read(work: _InWork) -> Iterator[Part]:
+        """Decode, resample and cut one recording; runs in a thread."""
+        clip = work.clip
+        reader = AudioReader(clip.source, sample_rate, channel)
+        clip.sample_rate = reader.sample_rate
+        for parts in cut_recording(reader, [stage.cut(reader.sample_rate) for stage in stages]):
+            clip.duration_s = reader.seconds_read
+            yield from parts
+
+    waiting: deque[_InWork] = deque()
+    batch: list[tuple[_InWork, Part]] = []
+    reducer: Reducer[Result_co] = start()  # of waiting[0]
+
+    def finished() -> Iterator[Result_co]:
+        """Hand outputs to the first recording's reducer; yield the results that are complete."""
+        nonlocal reducer
+        while waiting:
+            first = waiting[0]
+            while first.outputs:
+                reducer.push(*first.outputs.popleft())
+            if not first.is_read or first.n_run < first.n_read:
+                return
+            waiting.popleft()
+            result, reducer = reducer.finish(first.clip), start()
+            yield result
+
+    works = (_InWork(Clip(source, source_name(source))) for source in sources)
+    # Not more recordings ahead than can share a batch, so that many short ones fill it.
+    with closing(read_ahead(read, works, ahead=batch_size + 2)) as reading:
+        for work, parts in reading:
+            waiting.append(work)
+            for part in _guarded(work.clip, parts):
+                work.n_read += 1
+                batch.append((work, part))
+                if len(batch) == batch_size:
+                    _run_batch(stages, batch)
+                    yield from finished()
+            work.is_read = True
+            yield from finished()
+        _run_batch(stages, batch)
+        yield from finished()
+
+
+def run_stages(stages: Sequence[Stage], parts: Sequence[Part]) -> list[np.ndarray]:
+    """Return the output for each part, with one call per stage."""
+    outputs: list[np.ndarray] = [np.empty(0)] * len(parts)
+    for number, stage in enumerate(stages):
+        own = [index for index, (of, _) in enumerate(parts) if of == number]
+        if own:
+            computed = stage.run([parts[index][1].samples for index in own])
+            for index, output in zip(own, computed, strict=True):
+                outputs[index] = output
+    return outputs
+
+
+def _run_batch(stages: Sequence[Stage], batch: list[tuple[_InWork, Part]]) -> None:
+    """Run the models on a batch, hand the outputs to their recordings, and empty the batch."""
+    outputs = run_stages(stages, [part for _, part in batch])
+    for (work, (number, window)), output in zip(batch, outputs, strict=True):
+        work.outputs.append((number, window, output))
+        work.n_run += 1
+    batch.clear()
+
+
+def _guarded(clip: Clip, parts: Iterator[Part]) -> Iterator[Part]:
+    """Yield the parts; keep the exception that ends them as the recording's error."""
+    try:
+        yield from parts
+    except Exception as error:
+        clip.error = error

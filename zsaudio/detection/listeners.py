@@ -1,13 +1,13 @@
-"""What listens to a stream: windows in; scores, frame by frame, and events out.
+"""A model with its labels on a stream: how it is cut into windows, and how outputs become events.
 
-A ``SoundListener`` stands for a model of sounds and its labels, a ``KeywordListener`` for a model of speech
-and its keywords. Each says how it wants the stream to be cut; both can listen to the same one
-(``zsaudio.detection.engine``).
+A ``SoundListener`` joins a model of sounds and its labels, a ``KeywordListener`` a model of speech and its
+keywords. Both can run on the same audio (``zsaudio.detection.events``). A listener has no state; its
+``start()`` returns a tracker, which holds that of one stream.
 
-Which windows. A model that sees a bounded context on either side of a frame gives the same scores for a frame
-in any window that holds that context. So files go through in long stretches, which costs least, and live
-audio in short ones, which are early; events are the same. Any other model gets windows of its own length,
-half overlapping, and each speaks for its middle.
+Which windows: a model with a bounded context on either side of a frame gives the same scores for a frame in
+any window that holds that context. So files are cut into long windows, which cost least, and live audio into
+short ones, which are early; the events are the same. Any other model gets windows of its own length with an
+overlap of half, and of each window its middle is used.
 
 Conventions: positions are in samples at the model's rate, from the start; times are seconds.
 """
@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from zsaudio.audio.windows import Window, Windower, windower_for
+from zsaudio.detection.engine import Stage
 from zsaudio.detection.hysteresis import DetectionOptions, EventDetector
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.detection.scoring import to_scores
@@ -29,8 +30,10 @@ from zsaudio.models.base import LabelBank, Model, SpeechModel
 from zsaudio.models.speech.alignment import KeywordSpotter
 from zsaudio.results import Event, FrameScores
 
-KEYWORD_HOP_S = 0.09  # new audio in each window of live speech: more would be late
-KEYWORD_FRAMES = 5  # of a model of speech that are told as one
+FILE_HOP_S = 30.0  # new audio in each window of a file, for models of bounded context
+LIVE_HOP_S = 0.5  # the same for live audio
+KEYWORD_HOP_S = 0.09  # the same for keywords in live audio: a longer one would report them late
+KEYWORD_FRAMES = 5  # frames of a model of speech that are reported as one
 
 
 @dataclass(frozen=True)
@@ -47,31 +50,30 @@ class WindowPlan:
     grid: int
 
 
-class Listener(Protocol):
-    """One model and its labels."""
+class Tracker(Protocol):
+    """Makes events of a model's outputs for one stream."""
 
-    sample_rate: int
-    plan: WindowPlan
+    def push(self, window: Window, output: np.ndarray) -> Iterator[tuple[FrameScores, list[Event]]]:
+        """Take the output for the next window; yield its frames, each with the events that it closes."""
+        ...
+
+    def flush(self) -> list[Event]:
+        """End the stream; return the events that were still open."""
+        ...
+
+
+class Listener(Protocol):
+    """A model with labels: how its audio is cut, what it computes, and how events are found in that."""
+
+    stage: Stage
 
     @property
     def labels(self) -> Sequence[Label]:
         """The labels that its scores are of."""
         ...
 
-    def windower(self, sample_rate: int) -> tuple[int, Windower]:
-        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
-        ...
-
-    def begin(self) -> None:
-        """Begin a new stream."""
-        ...
-
-    def hear(self, windows: Sequence[Window]) -> Iterator[tuple[FrameScores, list[Event]]]:
-        """Take the next windows; yield frames, with the events that each of them closes."""
-        ...
-
-    def end(self) -> list[Event]:
-        """End the stream; return the events that were still open."""
+    def start(self) -> Tracker:
+        """Return a tracker for a new stream."""
         ...
 
 
@@ -136,19 +138,22 @@ def plan_keyword_windows(model: SpeechModel, hop_s: float) -> WindowPlan:
     return WindowPlan(before + hop + after, hop, after, frame)
 
 
-def keyword_windower(model: SpeechModel, hop_s: float) -> tuple[int, Windower]:
-    """Return what cuts audio for a model of speech, and the rate at which that takes it."""
+def keyword_stage(model: SpeechModel, hop_s: float) -> Stage:
+    """Return how a model of speech runs, on windows with ``hop_s`` of new audio each."""
     plan = plan_keyword_windows(model, hop_s)
-    return model.sample_rate, Windower(plan.window, plan.hop, plan.grid, plan.after)
+    return Stage(
+        lambda _: (model.sample_rate, Windower(plan.window, plan.hop, plan.grid, plan.after)),
+        model.log_probs,
+    )
 
 
 class SoundListener:
-    """Listens for sounds.
+    """A model of sounds with its labels.
 
     Parameters
     ----------
     model, bank, labels
-        What listens, and for what; background labels compete and are not reported.
+        The model, and its labels; background labels compete and are not reported.
     options
         How events are found.
     usual_hop_s
@@ -163,51 +168,69 @@ class SoundListener:
         options: DetectionOptions,
         usual_hop_s: float,
     ) -> None:
-        self._model, self._bank, self._options = model, bank, options
-        self.sample_rate = model.sample_rate
-        self.plan = plan_windows(model, options, usual_hop_s)
+        self._model, self._options = model, options
         self._background = np.array([label.background for label in labels])
         self.labels = [label for label in labels if not label.background]
-        self._frame = round(model.frame_s * model.sample_rate)
-        self.begin()
+        self._plan = plan = plan_windows(model, options, usual_hop_s)
+        self.stage = Stage(
+            lambda rate: windower_for(model, rate, plan.window, plan.hop, plan.grid, plan.after),
+            lambda samples: model.logits(samples, bank),
+        )
 
-    def windower(self, sample_rate: int) -> tuple[int, Windower]:
-        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
-        plan = self.plan
-        return windower_for(self._model, sample_rate, plan.window, plan.hop, plan.grid, plan.after)
+    def start(self) -> "SoundTracker":
+        """Return a tracker for a new stream."""
+        rate = self._model.sample_rate
+        # where a window is one frame, a frame stands for a hop
+        frame_s = min(self._model.frame_s, self._plan.hop / rate)
+        detector = EventDetector(self.labels, self._options, frame_s)
+        return SoundTracker(detector, self._background, round(self._model.frame_s * rate), rate)
 
-    def begin(self) -> None:
-        """Begin a new stream."""
-        # where a window is one frame, a frame speaks for a hop
-        frame_s = min(self._model.frame_s, self.plan.hop / self.sample_rate)
-        self._detector = EventDetector(self.labels, self._options, frame_s)
 
-    def hear(self, windows: Sequence[Window]) -> Iterator[tuple[FrameScores, list[Event]]]:
-        """Take the next windows; yield frames, with the events that each of them closes."""
-        logits = self._model.logits([window.samples for window in windows], self._bank)
-        for window, frames in zip(windows, logits, strict=True):
-            scores = to_scores(frames, self._background)[:, ~self._background]
-            for kept, start, end in frames_kept(window, len(frames), self._frame):
-                onset, offset = start / self.sample_rate, end / self.sample_rate
-                closed = self._detector.push(onset, offset, scores[kept])
-                yield FrameScores(onset, offset, scores[kept], self._detector.heard), closed
+@dataclass
+class SoundTracker:
+    """Finds the events of sounds in one stream.
 
-    def end(self) -> list[Event]:
+    Parameters
+    ----------
+    detector
+        What finds them.
+    background
+        ``(n_labels,)`` booleans: which labels are background.
+    frame
+        Length of the model's frames, in samples.
+    sample_rate
+        The model's, in Hz.
+    """
+
+    detector: EventDetector
+    background: np.ndarray
+    frame: int
+    sample_rate: int
+
+    def push(self, window: Window, output: np.ndarray) -> Iterator[tuple[FrameScores, list[Event]]]:
+        """Take the logits of the next window; yield its frames, each with the events that it closes."""
+        scores = to_scores(output, self.background)[:, ~self.background]
+        for kept, start, end in frames_kept(window, len(output), self.frame):
+            onset, offset = start / self.sample_rate, end / self.sample_rate
+            closed = self.detector.push(onset, offset, scores[kept])
+            yield FrameScores(onset, offset, scores[kept], self.detector.heard), closed
+
+    def flush(self) -> list[Event]:
         """End the stream; return the events that were still open."""
-        return self._detector.flush()
+        return self.detector.flush()
 
 
 class KeywordListener:
-    """Listens for keywords.
+    """A model of speech with its keywords.
 
     Parameters
     ----------
     model, bank, labels
-        What listens, and for what.
+        The model, and its keywords.
     options
-        Thresholds of events.
+        How events are found.
     hop_s
-        New audio in each window.
+        New audio in each window, in seconds.
     """
 
     def __init__(
@@ -219,37 +242,53 @@ class KeywordListener:
         hop_s: float,
     ) -> None:
         self._model, self._bank, self._options = model, bank, options
-        self.sample_rate, self.labels = model.sample_rate, labels
-        self.plan, self._hop_s = plan_keyword_windows(model, hop_s), hop_s
-        self.begin()
+        self.labels = labels
+        self.stage = keyword_stage(model, hop_s)
 
-    def windower(self, sample_rate: int) -> tuple[int, Windower]:
-        """Return what cuts audio of a rate for the listener, and the rate at which that takes it."""
-        return keyword_windower(self._model, self._hop_s)
+    def start(self) -> "KeywordTracker":
+        """Return a tracker for a new stream."""
+        model = self._model
+        spotter = KeywordSpotter(self._bank.data, model.calibration)
+        detector = KeywordDetector(self.labels, self._options, model.calibration, model.frame_s)
+        return KeywordTracker(spotter, detector, round(model.frame_s * model.sample_rate), model.sample_rate)
 
-    def begin(self) -> None:
-        """Begin a new stream."""
-        how, frame_s = self._model.calibration, self._model.frame_s
-        self._spotter = KeywordSpotter(self._bank.data, how)
-        self._detector = KeywordDetector(self.labels, self._options, how, frame_s)
 
-    def hear(self, windows: Sequence[Window]) -> Iterator[tuple[FrameScores, list[Event]]]:
-        """Take the next windows; yield stretches of frames, with the events that each of them settles."""
-        heard = np.zeros(len(self.labels), bool)  # an event is over before it is known
-        for window in windows:
-            (frames,) = self._model.log_probs([window.samples])
-            spans = list(frames_kept(window, len(frames), self.plan.grid))
-            for first in range(0, len(spans), KEYWORD_FRAMES):
-                stretch = spans[first : first + KEYWORD_FRAMES]
-                spotted = self._spotter.push(frames[stretch[0][0] : stretch[-1][0] + 1])
-                events = self._detector.push(spotted)
-                scores = to_scores(spotted.logits.max(axis=0), heard)  # no background, as none is heard
-                start, end = stretch[0][1] / self.sample_rate, stretch[-1][2] / self.sample_rate
-                yield FrameScores(start, end, scores, heard), events
+@dataclass
+class KeywordTracker:
+    """Finds the events of keywords in one stream.
 
-    def end(self) -> list[Event]:
+    Parameters
+    ----------
+    spotter
+        Scores the keywords.
+    detector
+        Finds the events in these scores.
+    frame
+        Length of the model's frames, in samples.
+    sample_rate
+        The model's, in Hz.
+    """
+
+    spotter: KeywordSpotter
+    detector: KeywordDetector
+    frame: int
+    sample_rate: int
+
+    def push(self, window: Window, output: np.ndarray) -> Iterator[tuple[FrameScores, list[Event]]]:
+        """Take the log-probabilities of the next window; yield stretches of frames, each with its events."""
+        spans = list(frames_kept(window, len(output), self.frame))
+        for first in range(0, len(spans), KEYWORD_FRAMES):
+            stretch = spans[first : first + KEYWORD_FRAMES]
+            spotted = self.spotter.push(output[stretch[0][0] : stretch[-1][0] + 1])
+            events = self.detector.push(spotted)
+            ongoing = np.zeros(spotted.logits.shape[1], bool)  # an event is over before it is known
+            scores = to_scores(spotted.logits.max(axis=0), ongoing)  # no label is background
+            start, end = stretch[0][1] / self.sample_rate, stretch[-1][2] / self.sample_rate
+            yield FrameScores(start, end, scores, ongoing), events
+
+    def flush(self) -> list[Event]:
         """End the stream; return the events that were not settled."""
-        return self._detector.flush()
+        return self.detector.flush()
 
 
 def frames_kept(window: Window, n_frames: int, frame: int) -> Iterator[tuple[int, int, int]]:

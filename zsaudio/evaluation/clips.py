@@ -13,15 +13,17 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from zsaudio.detection.clips import window_outputs
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.scoring import pool_frames, to_scores
 from zsaudio.errors import DataError, LabelError
 from zsaudio.evaluation import metrics
 from zsaudio.evaluation.datasets import Dataset, Recording
-from zsaudio.evaluation.embeddings import ClipEmbedding, embed_clips, logits_of
+from zsaudio.evaluation.embeddings import embed_clips, logits_of
 from zsaudio.evaluation.events import EventEvaluation, evaluate_events, require_eval
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank, Model
+from zsaudio.results import ClipOutputs
 
 T = TypeVar("T")
 
@@ -216,7 +218,7 @@ def evaluate(
         asked["mean of all"] = LabelSet(labels, list(asked))
     banks = [model.embed_labels(label_set) for label_set in asked.values()]
     background = np.array([label.background for label in labels])
-    clips: Iterable[ClipEmbedding] = _logits(model, banks, data.recordings, batch_size, cache)
+    clips: Iterable[ClipOutputs] = _logits(model, banks, data.recordings, batch_size, cache)
     if progress is not None:
         clips = progress(clips, len(data.recordings))
     kept: list[Recording] = []
@@ -224,7 +226,7 @@ def evaluate(
     failed: list[tuple[str, str]] = []
     for recording, clip in zip(data.recordings, clips, strict=True):
         if clip.error is not None:
-            failed.append((str(clip.path), str(clip.error)))
+            failed.append((clip.clip, str(clip.error)))
             continue
         best = np.max([pool_frames(window.astype(np.float64)) for window in clip.windows], axis=0)
         pooled.append(best.reshape(len(banks), len(labels)))
@@ -261,30 +263,22 @@ def _logits(
     recordings: Sequence[Recording],
     batch_size: int,
     cache: bool,
-) -> Iterator[ClipEmbedding]:
-    """Yield clips whose windows hold logits ``(n_frames, n_banks * n_labels)`` instead of embeddings."""
+) -> Iterator[ClipOutputs]:
+    """Yield clips whose windows hold logits ``(n_frames, n_banks * n_labels)``."""
     paths = [recording.path for recording in recordings]
     if not hasattr(model, "encode_audio"):
-        stand_in: Any = _Embedless(model, banks)
-        yield from embed_clips(stand_in, paths, batch_size, cache=False)
+
+        def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+            per_bank = [model.logits(windows, bank) for bank in banks]
+            return [np.hstack(logits) for logits in zip(*per_bank, strict=True)]
+
+        yield from window_outputs(model, run, paths, batch_size)
         return
     for clip in embed_clips(model, paths, batch_size, cache):  # type: ignore[arg-type]  # checked above
         if clip.error is None:
             per_bank = [logits_of(model, clip, bank) for bank in banks]  # type: ignore[arg-type]
             clip.windows = [np.hstack(logits) for logits in zip(*per_bank, strict=True)]
         yield clip
-
-
-class _Embedless:
-    """A model without audio embeddings: its logits take their place."""
-
-    def __init__(self, model: Model, banks: Sequence[LabelBank]) -> None:
-        self._model, self._banks = model, banks
-        self.sample_rate, self.window_s, self.frame_s = model.sample_rate, model.window_s, model.frame_s
-
-    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        per_bank = [self._model.logits(windows, bank) for bank in self._banks]
-        return [np.hstack(logits) for logits in zip(*per_bank, strict=True)]
 
 
 def _number(value: float) -> float | None:

@@ -16,14 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from zsaudio.errors import DataError
 from zsaudio.evaluation import metrics
 from zsaudio.evaluation.datasets import Dataset
-from zsaudio.evaluation.embeddings import ClipEmbedding, as_encoder, embed_clips
+from zsaudio.evaluation.embeddings import as_encoder, embed_clips
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model
 from zsaudio.models.learned.compatibility import ESZSL, Compatibility
 from zsaudio.models.learned.semantics import Semantics
 from zsaudio.models.learned.trained import Calibration, Trained
+from zsaudio.results import ClipOutputs
 
-Progress = Callable[[Iterable[ClipEmbedding], int], Iterable[ClipEmbedding]]
+Progress = Callable[[Iterable[ClipOutputs], int], Iterable[ClipOutputs]]
 
 _FEWEST = 4  # classes below which none can be left out
 _KEPT_BACK = 0.2  # of the clips of known classes, while others are left out
@@ -56,7 +57,7 @@ def gather(
         if len(recording.labels) != 1:
             many = ", ".join(recording.labels) or "none"
             raise DataError(f"{recording.path}: one label is needed to learn from, not {many}")
-    clips: Iterable[ClipEmbedding] = embed_clips(
+    clips: Iterable[ClipOutputs] = embed_clips(
         encoder, [recording.path for recording in data.recordings], batch_size, cache
     )
     if progress is not None:
@@ -64,7 +65,7 @@ def gather(
     vectors, labels, lengths, failed = [], [], [], []
     for recording, clip in zip(data.recordings, clips, strict=True):
         if clip.error is not None:
-            failed.append((str(clip.path), str(clip.error)))
+            failed.append((clip.clip, str(clip.error)))
             continue
         vectors.append(clip.mean())
         labels.append(recording.labels[0])
