@@ -1,38 +1,43 @@
 # Needs make and Python 3.11 or newer; everything else goes into .venv.
 PYTHON ?= python3
 BIN = .venv/bin
+INSTALL = python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-torchaudio lint clean
 
 demo: .venv/installed
 	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
 
-test: .venv/installed
+test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
-# With torchaudio, which brings a torch of its own: 5 GB, so in an environment of its own.
-test-torchaudio: .venv-torchaudio/installed
-	.venv-torchaudio/bin/python -m pytest
-
-lint: .venv/installed
+lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# torch goes first: pip then takes the pinned build for everything that needs it.
+# Only what zsaudio itself needs. torch goes first: pip then takes the pinned build for everything that needs it.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/$(INSTALL) -c constraints.txt torch
+	$(BIN)/$(INSTALL) -c constraints.txt -e .
 	touch $@
 
-# The extra pins the torch that torchaudio's wheel fits; the constraints pin the rest.
+# What tests, lint and docs need as well.
+.venv/installed-dev: .venv/installed
+	$(BIN)/$(INSTALL) -c constraints.txt -e ".[dev]"
+	touch $@
+
+# With torchaudio, which brings a torch of its own: 5 GB, so in an environment of its own. Its extra pins the torch that
+# torchaudio's wheel fits; the constraints pin the rest.
+test-torchaudio: .venv-torchaudio/installed
+	.venv-torchaudio/bin/python -m pytest
+
 .venv-torchaudio/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-torchaudio
 	grep -v '^torch==' constraints.txt > .venv-torchaudio/constraints.txt
-	.venv-torchaudio/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c .venv-torchaudio/constraints.txt -e ".[dev,torchaudio]"
+	.venv-torchaudio/bin/$(INSTALL) -c .venv-torchaudio/constraints.txt -e ".[dev,torchaudio]"
 	touch $@
 
 clean:
-	rm -rf .venv .venv-torchaudio build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-torchaudio build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
