@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "zsaudio"
 # From the ground up. A package imports from its own floor only itself, else from floors below.
 FLOORS = (
     {"errors"},
-    {"configs", "labels", "results", "audio"},
+    {"configs", "label_files", "labels", "results", "audio"},
     {"models"},
     {"detection"},
     {"recognizer", "output"},

@@ -1,29 +1,42 @@
-"""Labels: what the user wants to hear of, in plain words.
+"""Labels: the sounds and spoken words to recognise, in plain English.
 
-A *label* is the name that results carry. A *prompt* is a sentence that a model embeds for it: either the
-label's own prompts, taken as they are, or its name put into *templates* such as ``"the sound of {}"``.
-Templates given with the labels go before the model's own.
+A *label* is the name that stands in results. A *prompt* is a sentence that a model embeds for it: the label's
+own prompts, or its name put into *templates* such as ``"the sound of {}"``. Templates given with the labels
+take precedence over the model's own.
 
-A label that starts with ``keyword:`` is a *keyword*: words that somebody speaks, not a sound. Its prompts are
-other ways to put it; a pronunciation can stand between slashes (``zsaudio.models.speech.pronunciation``).
+A label that starts with ``keyword:`` is a *keyword*: spoken words, not a sound. Its prompts are other ways to
+put it; a pronunciation can stand between slashes (``zsaudio.models.speech.pronunciation``).
 
-A label set comes from a list, a text, a file (one label a line, or YAML), or is built in (``@home``).
+A label set comes from a list, a text, a file (``zsaudio.label_files``), or is built in (``@home``).
 """
 
 import os
+import re
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from zsaudio.errors import LabelError
+from zsaudio.label_files import Unquoted, parse_yaml, read_label_file
 
 KEYWORD_PREFIX = "keyword:"
+MAX_LABELS = 200_000
+MAX_TEMPLATES = 100
+MAX_CHARACTERS = 1000  # of a name, a prompt or a template
+
 _LABEL_KEYS = ("name", "prompts", "threshold", "group")
 _SET_KEYS = ("description", "labels", "keywords", "groups", "templates", "background")
+_UNUSABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters, surrogates
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(,|$)')  # of labels separated by commas
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 60
 
 
 @dataclass(frozen=True)
@@ -33,15 +46,15 @@ class Label:
     Parameters
     ----------
     name
-        What results call it.
+        Its name in results.
     prompts
         Sentences that describe the sound; empty: made from the name by templates.
     threshold
-        Score in [0, 1] from which the label counts as heard; None: the caller's default.
+        Score in [0, 1] from which the label is reported; None: the caller's default.
     group
         Heading under which the label stands in its set.
     background
-        Something to compete with the other labels, never reported.
+        Whether it only competes with the other labels and is never reported.
     """
 
     name: str
@@ -52,12 +65,12 @@ class Label:
 
     @property
     def is_keyword(self) -> bool:
-        """Whether it is spoken words."""
+        """Whether the label is spoken words."""
         return self.name.casefold().startswith(KEYWORD_PREFIX)
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """What is said, if this is a keyword: its prompts, or its name without ``keyword:``."""
+        """The spoken words of a keyword: its prompts, or its name without ``keyword:``."""
         return self.prompts or (self.name[len(KEYWORD_PREFIX) * self.is_keyword :].strip(),)
 
 
@@ -71,13 +84,14 @@ class LabelSet(Sequence[Label]):
     templates
         Sentences with ``{}`` where the name goes; empty: the model's own.
     description
-        One line on what the set is for.
+        One line on the purpose of the set.
 
     Raises
     ------
     LabelError
-        If there is no label to report, a label is blank or given twice (case and spaces aside), a threshold
-        is outside [0, 1], or a template lacks its ``{}``.
+        If no label is to be reported, a label is blank or given twice (ignoring case and spaces), a name or
+        prompt holds control characters or more than 1,000 characters, a threshold is outside [0, 1], or a
+        template lacks its ``{}``.
 
     Examples
     --------
@@ -90,30 +104,30 @@ class LabelSet(Sequence[Label]):
         self, labels: Iterable[str | Label], templates: Iterable[str] = (), description: str = ""
     ) -> None:
         if isinstance(labels, str):
-            raise LabelError(f"labels must be a list; for a text, use LabelSet.parse({labels!r})")
+            raise LabelError(f"labels must be a list; for a text, use LabelSet.parse({_shown.repr(labels)})")
         if isinstance(templates, str):
             templates = (templates,)
-        self._labels = tuple(
-            _as_keyword(
-                replace(label, name=_tidy(label.name)) if isinstance(label, Label) else Label(_tidy(label))
-            )
-            for label in labels
-        )
+        self._labels = _checked(labels)
+        self.names = tuple(label.name for label in self._labels)
+        """The labels' names, background included, in order."""
         self.templates = tuple(templates)
         self.description = description
-        _check_labels(self._labels)
         _check_templates(self.templates)
 
     @classmethod
     def parse(cls, *texts: str) -> "LabelSet":
         """Read labels separated by commas; ``@name`` stands for all labels of a built-in set.
 
+        A label that holds a comma stands between double quotes.
+
         Examples
         --------
         >>> LabelSet.parse("dog barking, rain", "siren").names
         ('dog barking', 'rain', 'siren')
+        >>> LabelSet.parse('"rain, heavy", siren').names
+        ('rain, heavy', 'siren')
         """
-        parts = [part.strip() for text in texts for part in text.split(",")]
+        parts = [part for text in texts for part in _split(text)]
         if not any(parts):
             raise LabelError('no labels: name some, for example "dog barking, siren"')
         if len(parts) == 1 and parts[0].startswith("@"):
@@ -128,45 +142,33 @@ class LabelSet(Sequence[Label]):
     @classmethod
     def builtin(cls, name: str) -> "LabelSet":
         """Return a built-in set, with or without the ``@`` before its name."""
-        bare = name.removeprefix("@")
-        path = _configs() / f"{bare}.yaml"
-        if bare not in builtin_label_sets():
-            raise LabelError(
-                f"no built-in label set @{bare}; there are "
-                + ", ".join(f"@{known}" for known in builtin_label_sets())
-            )
-        return cls._from_yaml(path.read_text(encoding="utf-8"), f"@{bare}")
+        return _builtin(name.removeprefix("@"))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "LabelSet":
-        """Read a label file: YAML by its suffix (``.yaml``, ``.yml``), otherwise one label a line.
+        """Read a label file; its suffix tells what kind it is.
 
-        In a text file, blank lines and lines that start with ``#`` are skipped. In YAML, ``"@name"``
-        stands for all labels of a built-in set.
+        - ``.yaml``, ``.yml``: labels with prompts, thresholds, groups, templates and background.
+        - ``.csv``, ``.tsv``: a table with a column ``label`` and perhaps ``prompts`` (separated by ``|``),
+          ``threshold``, ``group`` and ``background`` (yes or no).
+        - Any other: one label a line; blank lines and lines that start with ``#`` are skipped.
+
+        In all of them ``@name`` stands for all labels of a built-in set (in quotes in YAML).
+
+        Raises
+        ------
+        LabelError
+            If the file cannot be read or its labels cannot be used; the message names the file.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise LabelError(f"{path}: is not a text file in UTF-8") from error
-        if Path(path).suffix.lower() in (".yaml", ".yml"):
-            return cls._from_yaml(text, str(path))
-        lines = [line.strip() for line in text.splitlines()]
         with _naming(path):
-            return cls([line for line in lines if line and not line.startswith("#")])
+            return cls._from_sections(read_label_file(path))
 
     @classmethod
     def of(cls, labels: "LabelSet | str | Iterable[str | Label]") -> "LabelSet":
-        """Return a label set from whatever names one: a set, a text with commas, or a list."""
+        """Return a label set for any way to give one: a set, a text with commas, or a list."""
         if isinstance(labels, LabelSet):
             return labels
         return cls.parse(labels) if isinstance(labels, str) else cls(labels)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The labels' names, background included, in order."""
-        return tuple(label.name for label in self)
 
     def prompts(self, templates: Sequence[str] = ("{}",)) -> list[list[str]]:
         """Return each label's prompts; ``templates`` are used where the set has none of its own."""
@@ -191,44 +193,50 @@ class LabelSet(Sequence[Label]):
             return self
         pairs = zip(self, self.prompts(), strict=True)
         return LabelSet(
-            [label if label.is_keyword else replace(label, prompts=tuple(own)) for label, own in pairs]
+            label if label.is_keyword else replace(label, prompts=tuple(own)) for label, own in pairs
         )
 
     @classmethod
-    def _from_yaml(cls, text: str, name: str) -> "LabelSet":
-        import yaml
+    def _from_sections(cls, data: dict[str, Any]) -> "LabelSet":
+        """Make a set of what a label file holds.
 
-        with _naming(name):
-            try:
-                data = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                where = f" in line {mark.line + 1}" if mark else ""
-                hint = "; put quotes around what begins with @" if "'@'" in str(error) else ""
-                raise LabelError(f"is not valid YAML{where}{hint}") from error
-            if isinstance(data, list):
-                data = {"labels": data}
-            if not isinstance(data, dict):
-                raise LabelError("must hold a list of labels, or 'labels:' with a list under it")
-            _check_keys(data, _SET_KEYS, "the file")
-            labels = _labels(_list(data, "labels"))
-            labels += [_keyword(label) for label in _labels(_list(data, "keywords"))]
-            groups = data.get("groups") or {}
-            if not isinstance(groups, dict):
-                raise LabelError("'groups' must map a heading to a list of labels")
-            labels += [
-                replace(label, group=label.group or str(group))
-                for group in groups
-                for label in _labels(_list(groups, group))
-            ]
-            labels += [replace(label, background=True) for label in _labels(_list(data, "background"))]
-            templates = [_text(template, "a template") for template in _list(data, "templates")]
-            return cls(labels, templates, str(data.get("description") or ""))
+        Labels are made one by one as the set takes them, so that a file which repeats a built-in set
+        thousands of times is refused at the first duplicate.
+        """
+        _check_keys(data, _SET_KEYS, "the file")
+        groups = data.get("groups") or {}
+        if not isinstance(groups, dict):
+            raise LabelError("'groups' must map a heading to a list of labels")
+        templates = [_text(template, "a template") for template in _list(data, "templates")]
+        description = data.get("description")
+        description = "" if description is None else _text(description, "the description")
+
+        def labels() -> Iterator[Label]:
+            yield from _labels(_list(data, "labels"))
+            yield from map(_keyword, _labels(_list(data, "keywords")))
+            for group in groups:
+                for label in _labels(_list(groups, group)):
+                    yield replace(label, group=label.group or group)
+            for label in _labels(_list(data, "background")):
+                yield replace(label, background=True)
+
+        return cls(labels(), templates, description)
 
 
 def builtin_label_sets() -> list[str]:
     """Return the names of the built-in label sets, without ``@``."""
     return sorted(entry.name[:-5] for entry in _configs().iterdir() if entry.name.endswith(".yaml"))
+
+
+@cache
+def _builtin(name: str) -> LabelSet:
+    known = builtin_label_sets()
+    if name not in known:
+        raise LabelError(
+            f"no built-in label set @{name[:60]}; there are " + ", ".join(f"@{each}" for each in known)
+        )
+    with _naming(f"@{name}"):
+        return LabelSet._from_sections(parse_yaml((_configs() / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def _configs() -> Traversable:
@@ -244,10 +252,42 @@ def _naming(name: str | os.PathLike[str]) -> Iterator[None]:
         raise LabelError(f"{os.fspath(name)}: {error}") from error
 
 
-def _tidy(name: str) -> str:
-    if not isinstance(name, str):
-        raise LabelError(f"a label must be text, not {name!r}; put quotes around it")
-    return " ".join(name.split())
+def _split(text: str) -> Iterator[str]:
+    """Yield the parts between commas; a part in double quotes may hold commas, and ``""`` for a quote."""
+    position = 0
+    while True:
+        found = _PART.match(text, position)
+        assert found is not None  # the second alternative matches anything up to a comma
+        quoted, plain, comma = found.groups()
+        if quoted is None and plain.lstrip().startswith('"'):
+            raise LabelError(f"a double quote in {_shown.repr(text)} has no other at the end of its label")
+        yield (plain if quoted is None else quoted.replace('""', '"')).strip()
+        if not comma:
+            return
+        position = found.end()
+
+
+def _checked(labels: Iterable[str | Label]) -> tuple[Label, ...]:
+    """Return labels with tidy names, after all checks; stop at the first that fails."""
+    checked: list[Label] = []
+    first: dict[str, int] = {}
+    for position, given in enumerate(labels, start=1):
+        if position > MAX_LABELS:
+            raise LabelError(f"more than {MAX_LABELS:,} labels")
+        label = _as_keyword(_tidy(given if isinstance(given, Label) else Label(given)))
+        _check(label, position)
+        if (before := first.setdefault(label.name.casefold(), position)) != position:
+            raise LabelError(f"label '{label.name}' is given twice (labels {before} and {position})")
+        checked.append(label)
+    if not any(not label.background for label in checked):
+        raise LabelError("no labels")
+    return tuple(checked)
+
+
+def _tidy(label: Label) -> Label:
+    """Return a label whose name has single spaces."""
+    name = " ".join(_text(label.name, "a label").split())
+    return label if name == label.name else replace(label, name=name)
 
 
 def _as_keyword(label: Label) -> Label:
@@ -262,78 +302,82 @@ def _as_keyword(label: Label) -> Label:
     return replace(label, name=f"{KEYWORD_PREFIX} {written}".strip(), prompts=prompts)
 
 
-def _check_labels(labels: Sequence[Label]) -> None:
-    if not any(not label.background for label in labels):
-        raise LabelError("no labels")
-    first: dict[str, int] = {}
-    for position, label in enumerate(labels, start=1):
-        if not label.name:
-            raise LabelError(f"label {position} is blank")
-        if label.is_keyword and not label.name[len(KEYWORD_PREFIX) :]:
-            raise LabelError(
-                f"label {position} is an empty keyword: name the words, as in 'keyword: hey computer'"
-            )
-        if label.is_keyword and label.background:
-            raise LabelError(
-                f"'{label.name}' cannot be background: keywords do not compete with other labels"
-            )
-        if (before := first.setdefault(label.name.casefold(), position)) != position:
-            raise LabelError(f"label '{label.name}' is given twice (labels {before} and {position})")
-        if label.threshold is not None and not 0 <= label.threshold <= 1:
-            raise LabelError(f"threshold {label.threshold} of '{label.name}' is outside 0 to 1")
-        if any(not prompt.strip() for prompt in label.prompts):
-            raise LabelError(f"a prompt of '{label.name}' is blank")
+def _check(label: Label, position: int) -> None:
+    if not label.name:
+        raise LabelError(f"label {position} is blank")
+    if label.is_keyword and not label.name[len(KEYWORD_PREFIX) :]:
+        raise LabelError(
+            f"label {position} is an empty keyword: name the words, as in 'keyword: hey computer'"
+        )
+    if label.is_keyword and label.background:
+        raise LabelError(f"'{label.name}' cannot be background: keywords do not compete with other labels")
+    if (threshold := label.threshold) is not None:
+        if isinstance(threshold, (bool, str)) or not hasattr(threshold, "__float__"):
+            raise LabelError(f"threshold of '{label.name}' must be a number, not {_shown.repr(threshold)}")
+        if not 0 <= threshold <= 1:
+            raise LabelError(f"threshold {threshold} of '{label.name}' is outside 0 to 1")
+    if not isinstance(label.prompts, (tuple, list)):
+        raise LabelError(f"prompts of '{label.name}' must be a tuple of texts")
+    if any(not _text(prompt, f"a prompt of '{label.name}'").strip() for prompt in label.prompts):
+        raise LabelError(f"a prompt of '{label.name}' is blank")
+    if label.group is not None:
+        _text(label.group, f"the group of '{label.name}'")
 
 
 def _check_templates(templates: Sequence[str]) -> None:
+    if len(templates) > MAX_TEMPLATES:
+        raise LabelError(f"{len(templates):,} templates; at most {MAX_TEMPLATES} are allowed")
     for template in templates:
-        if "{}" not in template:
+        if "{}" not in _text(template, "a template"):
             raise LabelError(f"template '{template}' has no {{}} to put the label's name in")
 
 
-def _check_keys(data: dict[Any, Any], known: Sequence[str], where: str) -> None:
+def _check_keys(data: dict[str, Any], known: Sequence[str], where: str) -> None:
     for key in data:
         if key not in known:
-            raise LabelError(f"unknown key '{key}' in {where}; known are {', '.join(known)}")
+            raise LabelError(f"unknown key '{key[:60]}' in {where}; known are {', '.join(known)}")
 
 
-def _list(data: dict[Any, Any], key: Any) -> list[Any]:
+def _list(data: dict[str, Any], key: str) -> list[Any]:
     value = data.get(key)
     if value is None:
         return []
     if not isinstance(value, list):
-        raise LabelError(f"'{key}' must be a list")
+        raise LabelError(f"'{key[:60]}' must be a list")
     return value
 
 
-def _labels(entries: Iterable[Any]) -> list[Label]:
-    """Read names, or what stands in a YAML list; ``@name`` stands for all labels of a built-in set."""
-    labels: list[Label] = []
+def _labels(entries: Iterable[Any]) -> Iterator[Label]:
+    """Yield the labels of a list in a file; ``@name`` stands for all labels of a built-in set."""
     for entry in entries:
-        whole_set = isinstance(entry, str) and entry.startswith("@")
-        labels += LabelSet.builtin(entry)._with_own_prompts() if whole_set else [_label(entry)]
-    return labels
+        name = entry.get("name") if isinstance(entry, dict) and len(entry) == 1 else entry
+        if isinstance(name, str) and name.startswith("@"):
+            yield from LabelSet.builtin(name)._with_own_prompts()
+        else:
+            yield _label(entry)
 
 
 def _label(entry: Any) -> Label:
-    """One entry of a YAML list: a name, or a mapping with ``name`` and the rest."""
+    """One entry of a list: a name, or a mapping with ``name`` and the rest."""
     if not isinstance(entry, dict):
-        return Label(_tidy(entry))
+        return Label(_text(entry, "a label"))
     if "name" not in entry:
-        raise LabelError(f"a label without 'name': {entry}")
-    name = _tidy(entry["name"])
+        raise LabelError(f"a label without 'name': {_shown.repr(entry)}")
+    name = _text(entry["name"], "a label")
     _check_keys(entry, _LABEL_KEYS, f"label '{name}'")
     prompts = entry.get("prompts") or []
+    if not isinstance(prompts, (list, str)):
+        raise LabelError(f"prompts of '{name}' must be a text or a list of texts")
     threshold = entry.get("threshold")
-    if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
-        raise LabelError(f"threshold of '{name}' must be a number, not {threshold!r}")
+    if threshold is not None:
+        try:
+            threshold = float(threshold.written if isinstance(threshold, Unquoted) else threshold)
+        except (TypeError, ValueError) as error:
+            raise LabelError(
+                f"threshold of '{name}' must be a number, not {_shown.repr(threshold)}"
+            ) from error
     return Label(
-        name,
-        tuple(
-            _text(p, f"a prompt of '{name}'") for p in ([prompts] if isinstance(prompts, str) else prompts)
-        ),
-        None if threshold is None else float(threshold),
-        entry.get("group"),
+        name, (prompts,) if isinstance(prompts, str) else tuple(prompts), threshold, entry.get("group")
     )
 
 
@@ -342,6 +386,12 @@ def _keyword(label: Label) -> Label:
 
 
 def _text(value: Any, what: str) -> str:
+    """Return a text that can be stored, shown and embedded; raise LabelError for anything else."""
     if not isinstance(value, str):
-        raise LabelError(f"{what} must be text, not {value!r}; put quotes around it")
+        hint = "; put quotes around it" if isinstance(value, (Unquoted, int, float)) else ""
+        raise LabelError(f"{what} must be text, not {_shown.repr(value)}{hint}")
+    if len(value) > MAX_CHARACTERS:
+        raise LabelError(f"{what} has more than {MAX_CHARACTERS} characters: {_shown.repr(value)}")
+    if _UNUSABLE.search(value):
+        raise LabelError(f"{what} holds a control character or broken Unicode: {_shown.repr(value)}")
     return value

@@ -52,7 +52,7 @@ LabelsFile = Annotated[
     typer.Option(
         "--labels-file",
         metavar="FILE",
-        help="A file of labels: text, one a line, or YAML with prompts, templates, groups and thresholds.",
+        help="A file of labels: text with one a line, a table (.csv, .tsv), or YAML.",
     ),
 ]
 Templates = Annotated[
