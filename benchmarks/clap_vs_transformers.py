@@ -32,6 +32,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -226,7 +227,7 @@ def pipeline_steps(folder: str, labels: list[str], audio: list[np.ndarray], batc
     # A list is worked off as a whole: several batches a call.
     for start in range(0, len(audio), 2 * batch):
         part = audio[start : start + 2 * batch]
-        classifier(part, candidate_labels=labels, batch_size=batch)
+        classifier(part, candidate_labels=labels, batch_size=batch)  # type: ignore[arg-type]
         yield len(part)
 
 
@@ -257,7 +258,7 @@ def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) 
     import zsaudio
     from zsaudio.models.clap.cpu import HtsatOnProcessor
 
-    HtsatOnProcessor.__call__ = timed(HtsatOnProcessor.__call__)
+    mock.patch.object(HtsatOnProcessor, "__call__", timed(HtsatOnProcessor.__call__)).start()
     recognizer = zsaudio.Recognizer(labels, model=str(folder / "clap"), dtype=dtype)
     clips = sorted((folder / "clips").glob("clip*.flac"))
     recognizer.tag(clips[0])
@@ -320,6 +321,7 @@ def save_checkpoint(folder: Path, audio_config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     model = ClapModel(ClapConfig(audio_config=audio_config))
     norm = model.audio_model.audio_encoder.batch_norm
+    assert norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.fill_(-40)  # dB, the usual level
     norm.running_var.fill_(400)
     model.save_pretrained(folder)
@@ -329,7 +331,7 @@ def save_checkpoint(folder: Path, audio_config: dict[str, Any]) -> None:
     merges = {(word[:end], word[end]) for word in words for end in range(1, len(word))}
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *letters, *sorted({a + b for a, b in merges}), "<mask>"]
     ordered = sorted(merges, key=lambda merge: (len(merge[0]), merge))
-    tokenizer = RobertaTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=ordered)
+    tokenizer = RobertaTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=ordered)  # type: ignore[arg-type]  # pairs, as the tokenizer below takes them
     extractor = ClapFeatureExtractor(truncation="rand_trunc")
     ClapProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(folder)
 

@@ -55,7 +55,8 @@ class Trials:
         """Return which clips of ``test`` are recognised, ``(1 + len(EPOCHS), n_test)``."""
         labels = tuple(names[number] for number in self.numbers[examples])
         adapted = Adapted(self.nano, "nano", self.keys[examples], labels)
-        models = [self.nano, *(fine_tune(adapted, epochs, seed=seed) for epochs in EPOCHS)]
+        tuned = (fine_tune(adapted, epochs, seed=seed) for epochs in EPOCHS)
+        models: list[Nano | Adapted] = [self.nano, *tuned]
         rows = []
         for model in models:
             bank = model.embed_labels(LabelSet(names))

@@ -70,7 +70,7 @@ def make_stream(
         for item in (item for table in tables for item in synthetic(table)):
             inside = [phrase for phrase in CHOOSING_SPOKEN if f" {phrase} " in f" {item.words} "]
             wanted.append((max(inside, key=len), item.wave()))
-    rng.shuffle(wanted)  # type: ignore[arg-type]
+    rng.shuffle(wanted)
     hidden = [f" {phrase} " for phrase in {phrase for phrase, _ in wanted}]
     others = [item for item in recordings.items if item.phrase not in HELD_OUT + CHOOSING]
     writer = iter(Writer(data, seed + 1000))

@@ -101,7 +101,7 @@ def measure(sound: Path, label: str, options: list[str], times: int) -> list[flo
     """Return the delays in seconds, one a playing."""
     samples, rate = load_audio(sound)
     line = rf"s ●  \d\.\d\d  {re.escape(label.split(',', maxsplit=1)[0])}"
-    delays = []
+    delays: list[float] = []
     with tempfile.TemporaryDirectory() as folder, null_sink() as sink:
         wav = Path(folder) / "sound.wav"
         soundfile.write(wav, samples[: 3 * rate], rate)

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,8 +129,12 @@ def measure(
         n_events += len(found)
         for metric in (segments, onsets):
             metric.evaluate(_as_sed_eval(scene.truth), _as_sed_eval(found))
-    scores = [metric.results_overall_metrics()["f_measure"]["f_measure"] for metric in (segments, onsets)]
-    return *(0.0 if np.isnan(score) else float(score) for score in scores), n_events
+    return _f1(segments), _f1(onsets), n_events
+
+
+def _f1(metric: Any) -> float:
+    """Return the F1 over all classes, 0 where nothing was found."""
+    return float(np.nan_to_num(metric.results_overall_metrics()["f_measure"]["f_measure"]))
 
 
 def _as_sed_eval(events: list[Event]) -> object:

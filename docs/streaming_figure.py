@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from zsaudio import DetectionOptions, FrameScores, Recognizer, load_audio
+from zsaudio import DetectionOptions, FrameScores, Recognizer, load_audio, load_model
 from zsaudio.detection.listeners import plan_windows
 
 HERE = Path(__file__).parent
@@ -21,12 +21,13 @@ def main() -> None:
     samples = (0.003 * np.random.default_rng(0).standard_normal(round(LENGTH_S * RATE))).astype(np.float32)
     sound = 0.5 * siren[: 5 * RATE]
     samples[4 * RATE : 4 * RATE + len(sound)] += sound
-    recognizer = Recognizer("siren, dog barking")
+    model = load_model("nano")
+    recognizer = Recognizer("siren, dog barking", model)
     options = DetectionOptions(hop_s=HOP_S)
     frames: list[FrameScores] = []
     events = list(recognizer.stream([samples], RATE, options, on_scores=frames.append))
     events = [event for event in events if event.label == "siren"]
-    plan = plan_windows(recognizer.model, options, HOP_S)
+    plan = plan_windows(model, options, HOP_S)
 
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     wave, windows, scores = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.6, 2])
@@ -53,7 +54,7 @@ def main() -> None:
     onsets = [frame.onset for frame in frames]
     own = np.array([frame.scores[0] for frame in frames])
     odds = own / (1.000001 - own)
-    half = int(options.smooth_s / recognizer.model.frame_s / 2)
+    half = int(options.smooth_s / model.frame_s / 2)
     mean = [odds[max(0, i - half) : i + half + 1].mean() for i in range(len(odds))]
     judged = np.array(mean) / (1 + np.array(mean))
     scores.step(onsets, own, where="post", color=GREY, linewidth=1.5, label="a frame's own score")

@@ -72,7 +72,8 @@ def siren(duration: float) -> np.ndarray:
     time = seconds(duration)
     pitch = 1000 - 400 * np.cos(2 * np.pi * time / 3.0)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    return sum(np.sin(k * phase) / k for k in range(1, 6))
+    harmonics = np.arange(1, 6)[:, None]
+    return (np.sin(harmonics * phase) / harmonics).sum(axis=0)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import zsaudio
 
-paths = sys.argv[1:] or sorted((Path(__file__).parent / "audio").iterdir())
+paths = [Path(name) for name in sys.argv[1:]] or sorted((Path(__file__).parent / "audio").iterdir())
 recognizer = zsaudio.Recognizer(["speech", "smoke alarm", "siren", "piano", "trumpet", "dog barking"])
 
 for clip in recognizer.tag_batch(paths, top_k=2):

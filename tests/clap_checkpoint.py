@@ -46,6 +46,7 @@ def save_clap_checkpoint(folder: Path, truncation: str) -> Path:
         # regular (zero biases, unit norms) that mixed-up weights might go unnoticed.
         with torch.no_grad():
             norm = model.audio_model.audio_encoder.batch_norm
+            assert norm.running_mean is not None and norm.running_var is not None
             norm.running_mean.uniform_(-60, -20)
             norm.running_var.uniform_(200, 600)
             for parameter in model.parameters():

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,9 @@ def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFi
         return Ran(code, out, err.splitlines())
 
     return run
+
+
+approx: Any = pytest.approx  # for a field of a result, which its own type does not fit
 
 
 class ToneModel:

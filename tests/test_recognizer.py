@@ -1,17 +1,18 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-from conftest import ToneModel, tone
+from conftest import ToneModel, approx, tone
 
 from zsaudio.errors import AudioError, ModelError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
 
 LABELS = ["440", "1000"]
-SURE, ABSENT = pytest.approx(1.0, abs=1e-4), pytest.approx(0.0, abs=1e-4)
+SURE, ABSENT = approx(1.0, abs=1e-4), approx(0.0, abs=1e-4)
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_any_rate_and_kind_of_source(recognizer: Recognizer, write_wav: Callable
 
 def test_pools() -> None:
     clip = np.concatenate([tone(440, 2.0), tone(1000, 6.0)])
-    for pool, score in (("max", SURE), ("mean", pytest.approx(0.25, abs=1e-3))):
+    pools: list[tuple[Literal["max", "mean"], object]] = [("max", SURE), ("mean", approx(0.25, abs=1e-3))]
+    for pool, score in pools:
         tags = Recognizer(LABELS, ToneModel(), pool=pool).tag(clip, sample_rate=16_000)
         assert dict((t.label, t.score) for t in tags)["440"] == score
 

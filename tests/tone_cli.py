@@ -1,5 +1,7 @@
 """``zsaudio`` with a model that hears tones in the place of nano: run as a script, or patch with ``load``."""
 
+from unittest import mock
+
 from conftest import ToneModel
 
 
@@ -15,7 +17,6 @@ def load(model: str, device: str = "auto", dtype: str = "auto") -> NearToneModel
 
 if __name__ == "__main__":
     import zsaudio.cli
-    import zsaudio.recognizer
 
-    zsaudio.recognizer.load_model = load  # type: ignore[assignment]
-    zsaudio.cli.main()
+    with mock.patch("zsaudio.recognizer.load_model", load):
+        zsaudio.cli.main()

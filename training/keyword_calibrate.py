@@ -53,8 +53,8 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> Calibration:
         false = (event for event in own if not any(hit(event, target) for target in spoken))
         wrong = list(islice(false, int(FALSE * hours)))
         ends = [round((e.offset - how.tail_s) / model.frame_s) - 1 for e in right + wrong]
-        level = np.full(len(ends), bank.level[k])
-        inputs.append(np.stack([aligned.ratio[ends, k], aligned.symbols[ends, k], level], axis=1))
+        levels = np.full(len(ends), bank.level[k])
+        inputs.append(np.stack([aligned.ratio[ends, k], aligned.symbols[ends, k], levels], axis=1))
         truth += [True] * len(right) + [False] * len(wrong)
         weights += [len(wrong) / max(1, len(right))] * len(right) + [1.0] * len(wrong)
     x, y = np.concatenate(inputs), np.array(truth)

@@ -262,7 +262,8 @@ class Rows:
         """Join pieces of recordings, cut between phonemes, so that real voices say other things, too."""
         rng = self.rng
         while True:
-            pieces, symbols = [], []
+            pieces: list[np.ndarray] = []
+            symbols: list[np.ndarray] = []
             for _ in range(int(rng.integers(2, 5))):
                 item = self._recording()
                 if item.voice not in self._cuts:

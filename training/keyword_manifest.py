@@ -11,7 +11,7 @@ import argparse
 import csv
 import gzip
 import io
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 from training.keyword_data import spoken
@@ -30,7 +30,7 @@ def main() -> None:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["source", "voice", "words", "phonemes"])
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for source, items in sorted(spoken(options.work, options.data).items()):
         for item in items:
             rows.writerow([source, item.voice, item.words, item.phones if "*" in item.words else ""])

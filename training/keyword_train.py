@@ -10,6 +10,7 @@ import argparse
 import multiprocessing
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from training.ema import Average
 from training.keyword_data import Rows
-from training.optimizer import adamw, autocast, set_rate
+from training.optimizer import adamw, autocast, channels_last, set_rate
 from zsaudio.models.speech.network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
 WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
@@ -39,7 +40,7 @@ def mask(mel: Tensor, rng: np.random.Generator) -> Tensor:
     return mel
 
 
-def make_rows(queue: "multiprocessing.Queue", data: Path, work: Path, seed: int, size: int) -> None:
+def make_rows(queue: "multiprocessing.Queue[Any]", data: Path, work: Path, seed: int, size: int) -> None:
     """Fill a queue with batches, for ever; runs in a process of its own."""
     torch.set_num_threads(1)
     rows = Rows(data, work, seed)
@@ -58,7 +59,7 @@ def train(options: argparse.Namespace) -> None:
     )
     maker.start()
     config = KeywordConfig()
-    network = KeywordNetwork(config).to(memory_format=torch.channels_last)
+    network = channels_last(KeywordNetwork(config))
     if options.start:
         network.load_state_dict(torch.load(options.start)["network"])
     average = Average(network, 0.998)

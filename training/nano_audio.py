@@ -27,7 +27,7 @@ from training.data import FREE, Mels, Sound, esc50, others, partition
 from training.ema import Average
 from training.imagenet import start_from_imagenet
 from training.nano_text import load_text, sentences
-from training.optimizer import adamw, autocast, set_rate
+from training.optimizer import adamw, autocast, channels_last, set_rate
 from training.scenes import KINDS, SceneOptions, Scenes, kind_and_family
 from training.semantic import fit_semantic, names
 from zsaudio.models.nano.nano import NanoAudio, NanoConfig, as_image, mel_filters
@@ -174,7 +174,7 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
     scenes = Scenes(sounds, mels, SceneOptions(shares=tuple(options.shares)), options.seed)
     texts = Texts(sounds, run.unseen, options.data, options.work)
-    audio = NanoAudio(config, mel_filters(config)).to(device, memory_format=torch.channels_last)
+    audio = channels_last(NanoAudio(config, mel_filters(config)).to(device))
     logits = Logits().to(device)
     if options.start:
         state = torch.load(options.start, map_location=device)

@@ -83,7 +83,9 @@ def accuracy(model: Nano | Checkpoint, sounds: list[Sound], names: list[str]) ->
     return float(np.mean(right)), heard
 
 
-def mixture_scores(model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int) -> tuple:
+def mixture_scores(
+    model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Return cosines of frames to names, and what is there, for mixtures of two or three sounds."""
     rng = np.random.default_rng(0)
     text = model.encode_text(names)

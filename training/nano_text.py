@@ -14,13 +14,14 @@ import json
 import math
 import re
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from training.data import phrases, read_rows
@@ -50,7 +51,9 @@ def load_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def batches(tokens: list[list[int]], per_batch: int, rng: np.random.Generator | None = None):
+def batches(
+    tokens: list[list[int]], per_batch: int, rng: np.random.Generator | None = None
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
     """Yield ``(indices, token tensor, padding mask)``, texts of like length together."""
     lengths = np.array([len(t) for t in tokens], float)
     order = np.argsort(lengths if rng is None else lengths + rng.uniform(0, 1.0, len(tokens)), kind="stable")
@@ -134,12 +137,13 @@ def from_teacher(config: NanoConfig) -> NanoText:
         student.positions.weight.copy_(embeddings.position_embeddings.weight[: config.max_tokens] + types)
         student.norm.load_state_dict(embeddings.LayerNorm.state_dict())
         for layer, index in zip(student.layers, TEACHER_LAYERS, strict=True):
+            assert isinstance(layer, nn.TransformerEncoderLayer)
             old = teacher.encoder.layer[index]
             attention = old.attention.self
             parts = (attention.query, attention.key, attention.value)
             layer.self_attn.in_proj_weight.copy_(torch.cat([p.weight for p in parts]))
             layer.self_attn.in_proj_bias.copy_(torch.cat([p.bias for p in parts]))
-            pairs = [
+            pairs: list[tuple[nn.Module, nn.Module]] = [
                 (layer.self_attn.out_proj, old.attention.output.dense),
                 (layer.norm1, old.attention.output.LayerNorm),
                 (layer.linear1, old.intermediate.dense),

@@ -40,7 +40,7 @@ def features(audio: NanoAudio, mels: Sequence[np.ndarray]) -> Tensor:
 
 def fit_semantic(
     audio: NanoAudio, text: NanoText, sounds: Sequence[Sound], mels: Mels
-) -> tuple[dict, Tensor]:
+) -> tuple[dict[str, Tensor], Tensor]:
     """Return the head's weights, and the sentence embeddings of the texts that were learned."""
     audio.eval()
     chosen = [sound for sound in sounds if sound.fold]  # many takes of few names distract

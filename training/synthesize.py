@@ -119,7 +119,8 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
         "silence|near silence",
         "",
     )
-    swing = np.exp(np.linspace(*np.log(rng.uniform(100, 5000, 2)), len(t)))
+    start, end = np.log(rng.uniform(100, 5000, 2))
+    swing = np.exp(np.linspace(start, end, len(t)))
     yield tone(rng, swing, length), "a gliding tone|frequency sweep|sine sweep", ""
     yield tone(rng, float(rng.uniform(80, 900)), length, 1.5), "a buzzing tone|electric buzzer|buzz", ""
     hum = tone(rng, float(rng.choice([50, 60, 100, 120])), length, rng.uniform(0.2, 1.5))

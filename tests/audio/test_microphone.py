@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tone_cli
-from conftest import tone
+from conftest import approx, tone
 from tone_cli import NearToneModel
 
 import zsaudio
@@ -92,7 +92,7 @@ def test_overruns_are_counted_and_the_rest_is_whole() -> None:
     room = round(live.BUFFER_S / 0.1)
     blocks = [np.full(1600, index, np.float32) for index in range(room + 7)]
     source.feed(*blocks)
-    assert (source.overruns, source.lost_s) == (7, pytest.approx(0.7))
+    assert (source.overruns, source.lost_s) == (7, approx(0.7))
     reading = iter(source)
     first = [next(reading) for _ in range(room)]
     source.feed(blocks[0])

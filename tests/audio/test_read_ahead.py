@@ -23,7 +23,7 @@ def test_an_error_ends_its_key_only() -> None:
         if key == 1:
             raise ValueError("one")
 
-    got = []
+    got: list[int | str] = []
     for _, items in read_ahead(read, range(3)):
         try:
             got += list(items)
@@ -55,7 +55,7 @@ def test_leaving_early_ends_the_threads() -> None:
     ahead = read_ahead(read, range(5))
     _, items = next(ahead)
     assert next(items) == 0
-    ahead.close()  # type: ignore[attr-defined]
+    ahead.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("zsaudio-read")]
 
 

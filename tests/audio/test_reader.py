@@ -33,13 +33,14 @@ AV_FORMATS = [("m4a", "aac"), ("webm", "libopus"), ("mp4", "aac"), ("mkv", "flac
 def encode_with_av(path: Path, codec: str, samples: np.ndarray, rate: int, video: bool) -> None:
     with av.open(str(path), "w") as container:
         audio = container.add_stream(codec, rate=rate, layout="stereo")
+        assert isinstance(audio, av.AudioStream)
         if video:
             pictures = container.add_stream("mpeg4", rate=10)
             pictures.width = pictures.height = 32
             pictures.pix_fmt = "yuv420p"
             for _ in range(5):
-                frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
-                container.mux(pictures.encode(frame))
+                picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+                container.mux(pictures.encode(picture))
             container.mux(pictures.encode(None))
         stereo = np.ascontiguousarray(np.stack([samples, samples]))
         frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import null_sink
 import numpy as np
@@ -70,7 +70,7 @@ def start(*arguments: object, env: dict[str, str] | None = None) -> "subprocess.
     )
 
 
-def read_line(stream: io.TextIOBase, wait_s: float = 30.0) -> str:
+def read_line(stream: IO[str], wait_s: float = 30.0) -> str:
     assert select.select([stream], [], [], wait_s)[0], "nothing was printed in time"
     return str(stream.readline())
 

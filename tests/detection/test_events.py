@@ -13,7 +13,7 @@ from zsaudio.detection.hysteresis import LIVE, DetectionOptions
 from zsaudio.detection.listeners import frames_kept, plan_windows
 from zsaudio.errors import AudioError, OptionError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import LabelBank, Model
 from zsaudio.recognizer import Recognizer
 from zsaudio.results import Event, FrameScores
 
@@ -65,7 +65,7 @@ class WholeWindowModel(ToneModel):
 
 
 LABELS = LabelSet(["440", "1000", Label("2000", background=True)])
-MODELS = [BandModel, ToneModel, WholeWindowModel]
+MODELS: list[Callable[[], Model]] = [BandModel, ToneModel, WholeWindowModel]
 
 
 def scene(rate: int, seconds: float = 13.7) -> np.ndarray:

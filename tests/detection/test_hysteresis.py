@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import approx
 
 from zsaudio.detection.hysteresis import DetectionOptions, EventDetector
 from zsaudio.errors import OptionError
@@ -89,7 +90,7 @@ def test_median_filter_loses_no_frame_at_the_ends() -> None:
 def test_smoothing_judges_a_frame_by_those_about_it() -> None:
     options = replace(SHARP, smooth_s=3.0)
     assert detect([0.2, 0.2, 0.8, 0.2, 0.2], options) == [
-        (1.0, 4.0, pytest.approx(0.6))
+        (1.0, 4.0, approx(0.6))
     ]  # odds of 1/4, 4 and 1/4: 3/2
     assert detect([0.2, 0.2, 0.6, 0.2, 0.2], options) == []
 
@@ -104,7 +105,7 @@ def test_smoothing_does_not_stretch_events_over_frames_that_hear_nothing() -> No
 def test_smoothing_and_median_work_together_and_lose_no_frame() -> None:
     for n_frames in (1, 2, 3, 10):
         found = detect([0.9] * n_frames, replace(SHARP, smooth_s=5.0, median_s=3.0))
-        assert found == [(0.0, float(n_frames), pytest.approx(0.9))]
+        assert found == [(0.0, float(n_frames), approx(0.9))]
 
 
 def test_sensitivity_shifts_the_odds() -> None:

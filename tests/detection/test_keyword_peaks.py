@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import approx
 
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import SETTLE_S, KeywordDetector
@@ -16,7 +17,7 @@ HOW = Calibration(bias=0.0, ratio=1.0, symbols=0.0, lead_s=0.06, tail_s=0.03)
 
 def detector(*labels: str | Label, **options: float) -> KeywordDetector:
     named = [label if isinstance(label, Label) else Label(label) for label in labels]
-    return KeywordDetector(named, DetectionOptions(**options), HOW, FRAME_S)  # type: ignore[arg-type]
+    return KeywordDetector(named, DetectionOptions(**options), HOW, FRAME_S)
 
 
 def spotted(logits: list[float], start: int = 2) -> Spotted:
@@ -26,9 +27,7 @@ def spotted(logits: list[float], start: int = 2) -> Spotted:
 
 def test_a_peak_is_an_event_with_its_alignment() -> None:
     found = detector("keyword: a").push(spotted([-5.0] * 10 + [0.5, 2.0, 1.0] + [-5.0] * 5))
-    assert found == [
-        Event(pytest.approx(0.0), pytest.approx(12 * 0.03 + 0.03), "keyword: a", pytest.approx(0.880797))
-    ]
+    assert found == [Event(approx(0.0), approx(12 * 0.03 + 0.03), "keyword: a", approx(0.880797))]
 
 
 def test_it_is_told_once_the_score_settles() -> None:

@@ -126,8 +126,10 @@ def test_scores_of_frames_are_of_all_labels(scene: np.ndarray) -> None:
     assert [frame.offset for frame in frames[:-1]] == [frame.onset for frame in frames[1:]]
     scores = np.stack([frame.scores for frame in frames])
     assert scores.shape[1] == len(LABELS)
-    best = frames[int(scores[:, 1].argmax())]
-    assert best.onset == pytest.approx(2 + 3 * LETTER_S, abs=0.5) or best.onset > 12
+    ends = [start + 3 * LETTER_S for start in (2.0, 12.0, 12.0 + 4 * LETTER_S)]  # where "abc" has been said
+    said = [frame for frame, score in zip(frames, scores[:, 1], strict=True) if score > 0.5]
+    assert said and all(min(abs(frame.offset - end) for end in ends) < 0.5 for frame in said)
+    assert all(min(abs(frame.offset - end) for frame in said) < 0.5 for end in ends)
     assert (scores[:, 3] < 0.5).all()
 
 
@@ -139,7 +141,7 @@ def test_models_are_loaded_where_they_are_needed() -> None:
 
 
 def test_background_does_not_touch_keywords(scene: np.ndarray) -> None:
-    labels = [Label("2000", background=True), "keyword: abc"]
+    labels: list[str | Label] = [Label("2000", background=True), "keyword: abc"]
     assert recognizer(*labels).tag(scene, RATE) == recognizer("keyword: abc").tag(scene, RATE)
 
 
@@ -147,7 +149,7 @@ def test_a_model_of_speech_refuses_sounds() -> None:
     with pytest.raises(
         OptionError, match="tone-speech listens for keywords, not for 'dog': choose another model"
     ):
-        Recognizer(["dog"], ToneSpeech())  # type: ignore[arg-type]
+        Recognizer(["dog"], ToneSpeech())
 
 
 def test_windows_hold_the_context() -> None:

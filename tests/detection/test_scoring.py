@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import approx
 
 from zsaudio.detection.scoring import pool_frames, pool_windows, rank, to_scores
 from zsaudio.labels import Label, LabelSet
@@ -53,4 +54,4 @@ def test_rank() -> None:
     scores = np.array([0.4, 0.3, 0.9, 0.6])
     assert [tag.label for tag in rank(scores, labels, None, None)] == ["d", "b"]
     assert [tag.label for tag in rank(scores, labels, None, 0.0)] == ["d", "a", "b"]
-    assert rank(scores, labels, 1, None) == (Tag("d", pytest.approx(0.6)),)
+    assert rank(scores, labels, 1, None) == (Tag("d", approx(0.6)),)

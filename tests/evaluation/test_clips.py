@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from zsaudio.recognizer import Recognizer
 
 
 @pytest.fixture
-def tones(write_wav, tmp_path: Path) -> Path:
+def tones(write_wav: Callable[..., Path], tmp_path: Path) -> Path:
     """Three classes of two clips; one of the 3000 Hz clips is really a 440 Hz tone."""
     for folder, first, second in (("440", 440, 430), ("1200", 1200, 1250), ("3000", 3000, 440)):
         write_wav(f"data/{folder}/1.wav", tone(first, 1.0))
@@ -65,7 +66,7 @@ def test_templates_side_by_side(tones: Path) -> None:
     assert "no 77 440" in model.prompts
 
 
-def test_several_labels_a_clip(write_wav, tmp_path: Path) -> None:
+def test_several_labels_a_clip(write_wav: Callable[..., Path], tmp_path: Path) -> None:
     write_wav("a.wav", tone(440, 1) + tone(3000, 1))
     write_wav("b.wav", tone(440, 1))
     table = tmp_path / "data.csv"

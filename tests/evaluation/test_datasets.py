@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from zsaudio.errors import DataError
-from zsaudio.evaluation.datasets import read_dataset
+from zsaudio.evaluation.datasets import Dataset, read_dataset
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -19,7 +19,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def facts(dataset):
+def facts(dataset: Dataset) -> list[tuple[str, tuple[str, ...], str | None]]:
     return [(r.path.name, r.labels, r.split) for r in dataset.recordings]
 
 

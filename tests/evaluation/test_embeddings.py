@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,14 @@ from zsaudio.models.clap.clap import Clap
 from zsaudio.models.nano.nano import WEIGHTS, Nano
 
 
-def test_frames_are_those_of_the_model(write_wav) -> None:
+def test_frames_are_those_of_the_model(write_wav: Callable[..., Path]) -> None:
     samples = tone(440, 1.5)
     (clip,) = embed_clips(ToneEncoder(), [write_wav("a.wav", samples)], cache=False)
     assert clip.windows[0] == pytest.approx(ToneEncoder().encode_audio([samples])[0], abs=1e-3)
     assert clip.durations_s == [1.5]
 
 
-def test_long_clips_are_cut_and_weighted(write_wav) -> None:
+def test_long_clips_are_cut_and_weighted(write_wav: Callable[..., Path]) -> None:
     samples = np.concatenate([tone(440, 2.0), tone(3000, 1.0)])
     (clip,) = embed_clips(ToneEncoder(), [write_wav("a.wav", samples)])
     assert [len(window) for window in clip.windows] == [8, 4]
@@ -32,7 +32,7 @@ def test_long_clips_are_cut_and_weighted(write_wav) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
-def test_second_time_nothing_is_encoded(write_wav, batch_size: int) -> None:
+def test_second_time_nothing_is_encoded(write_wav: Callable[..., Path], batch_size: int) -> None:
     paths = [write_wav(f"{f}.wav", tone(f, 0.5 + f / 300)) for f in (200, 400, 800, 1600)]
     first = list(embed_clips(ToneEncoder(), paths, batch_size))
     model = ToneEncoder()
@@ -44,7 +44,7 @@ def test_second_time_nothing_is_encoded(write_wav, batch_size: int) -> None:
             assert np.array_equal(a, b)
 
 
-def test_a_changed_file_is_encoded_again(write_wav) -> None:
+def test_a_changed_file_is_encoded_again(write_wav: Callable[..., Path]) -> None:
     path = write_wav("a.wav", tone(300, 1.0))
     (before,) = embed_clips(ToneEncoder(), [path])
     write_wav("a.wav", tone(3000, 1.0))
@@ -53,7 +53,7 @@ def test_a_changed_file_is_encoded_again(write_wav) -> None:
     assert before.mean().argmax() != after.mean().argmax()
 
 
-def test_a_damaged_cache_is_as_good_as_none(write_wav) -> None:
+def test_a_damaged_cache_is_as_good_as_none(write_wav: Callable[..., Path]) -> None:
     path = write_wav("a.wav", tone(300, 1.0))
     (before,) = embed_clips(ToneEncoder(), [path])
     files = list(Path(os.environ["ZSAUDIO_CACHE"]).rglob("*.npz"))
@@ -63,7 +63,7 @@ def test_a_damaged_cache_is_as_good_as_none(write_wav) -> None:
     assert np.array_equal(before.windows[0], after.windows[0])
 
 
-def test_a_bad_clip_costs_only_itself(write_wav, tmp_path: Path) -> None:
+def test_a_bad_clip_costs_only_itself(write_wav: Callable[..., Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("no audio")
     paths = [write_wav("a.wav", tone(300, 5.0)), broken, write_wav("b.wav", tone(300, 1.0))]
@@ -72,7 +72,7 @@ def test_a_bad_clip_costs_only_itself(write_wav, tmp_path: Path) -> None:
     assert len(first.windows) == 3 and len(last.windows) == 1 and last.error is None
 
 
-def test_an_encoder_that_fails_is_not_the_recordings_fault(write_wav) -> None:
+def test_an_encoder_that_fails_is_not_the_recordings_fault(write_wav: Callable[..., Path]) -> None:
     class Full(ToneEncoder):
         def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
             raise ModelError("the memory of device 'cuda' is full")
@@ -97,7 +97,9 @@ def encoders(clap_slaney: Path) -> list[Encoder]:
     return found
 
 
-def test_logits_without_audio_equal_those_of_the_model(write_wav, clap_slaney: Path) -> None:
+def test_logits_without_audio_equal_those_of_the_model(
+    write_wav: Callable[..., Path], clap_slaney: Path
+) -> None:
     for model in encoders(clap_slaney):
         samples = tone(440, 1.0, model.sample_rate)
         bank = model.embed_labels(LabelSet(["440", "a dog"]))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ class TestMeasure:
 
 
 @pytest.fixture
-def table(write_wav, tmp_path: Path) -> Path:
+def table(write_wav: Callable[..., Path], tmp_path: Path) -> Path:
     """Two recordings of 8 s with tones at known times, and one of silence."""
     first, second = np.zeros(8 * 16_000, np.float32), np.zeros(8 * 16_000, np.float32)
     first[16_000 : 3 * 16_000] += tone(440, 2.0)
@@ -175,7 +176,9 @@ class TestEvaluate:
         result = evaluate_events(ToneModel(), read_dataset(table), labels, SHARP)
         assert result.summary["event F1 micro"] == result.summary["PSDS1"] == 1
 
-    def test_a_class_may_have_any_name(self, write_wav, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_class_may_have_any_name(
+        self, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Names that the packages below keep for themselves, or cannot take."""
         model = ToneModel()
         names = {"onset": "440", "a\\b": "1200"}

@@ -11,9 +11,11 @@ from sklearn.metrics import (
 
 from zsaudio.evaluation import metrics
 
+Case = tuple[np.ndarray, np.ndarray]  # scores, truth
+
 
 @pytest.fixture
-def case() -> tuple[np.ndarray, np.ndarray]:
+def case() -> Case:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 6, 200)
     truth[truth == 4] = 3  # class 4 has no clips
@@ -21,7 +23,7 @@ def case() -> tuple[np.ndarray, np.ndarray]:
     return scores, truth
 
 
-def test_accuracies_are_those_of_scikit_learn(case) -> None:
+def test_accuracies_are_those_of_scikit_learn(case: Case) -> None:
     scores, truth = case
     best = scores.argmax(axis=1)
     assert metrics.accuracy(scores, truth) == pytest.approx(accuracy_score(truth, best))
@@ -52,7 +54,7 @@ def test_confusion_has_truth_in_rows() -> None:
     assert metrics.confusion(scores, np.array([0, 0, 1])).tolist() == [[1, 1], [0, 1]]
 
 
-def test_average_precision_of_several_labels(case) -> None:
+def test_average_precision_of_several_labels(case: Case) -> None:
     scores, _ = case
     truth = np.random.default_rng(1).uniform(size=scores.shape) < 0.3
     truth[:, 2] = False

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,9 @@ def test_no_epochs_change_nothing(adapted: Adapted) -> None:
 def test_32_examples_of_10_classes_take_seconds() -> None:
     rng = np.random.default_rng(0)
     many = keys(*rng.uniform(100, 6000, 320))
-    start = time.monotonic()
+    start = time.process_time()
     fine_tune(Adapted(ToneEncoder(), "tones", many, tuple("abcdefghij") * 32), 20)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 20  # of two cores
 
 
 def test_the_rate_falls_and_an_interrupted_run_goes_on_with_it(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_nothing_to_tell_apart(adapted: Adapted) -> None:
 
 class TestCommand(ToneCommand):
     @pytest.fixture
-    def data(self, write_wav, tmp_path: Path) -> Path:
+    def data(self, write_wav: Callable[..., Path], tmp_path: Path) -> Path:
         for name, frequencies in (("low machine", LOW), ("high machine", HIGH)):
             for frequency in frequencies:
                 write_wav(f"data/{name}/{frequency}.wav", sound(frequency))

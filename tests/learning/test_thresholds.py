@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ def background() -> np.ndarray:
     return sound
 
 
+def threshold(label: Label) -> float:
+    assert label.threshold is not None
+    return label.threshold
+
+
 def false_alarms(labels: LabelSet, sound: np.ndarray, name: str) -> int:
     events = Recognizer(labels, ToneEncoder()).detect(sound, 16_000)
     return sum(event.label == name for event in events)
@@ -35,7 +41,7 @@ def false_alarms(labels: LabelSet, sound: np.ndarray, name: str) -> int:
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
 def test_the_target_is_met_and_no_threshold_is_higher_than_need_be(
-    background: np.ndarray, write_wav, allowed: int
+    background: np.ndarray, write_wav: Callable[..., Path], allowed: int
 ) -> None:
     path = write_wav("background.wav", background)
     found = calibrate(Recognizer(LABELS, ToneEncoder()), [path], per_hour=30 * allowed + 1)
@@ -43,15 +49,17 @@ def test_the_target_is_met_and_no_threshold_is_higher_than_need_be(
     assert false_alarms(found.labels, background, "440") == found.events[0] <= allowed
     # a little lower, and there are more
     (first, *rest) = found.labels
-    lower = LabelSet([Label("440", threshold=first.threshold * 0.97), *rest])
+    lower = LabelSet([Label("440", threshold=threshold(first) * 0.97), *rest])
     assert false_alarms(lower, background, "440") > allowed
 
 
-def test_labels_are_calibrated_each_for_itself(background: np.ndarray, write_wav) -> None:
+def test_labels_are_calibrated_each_for_itself(
+    background: np.ndarray, write_wav: Callable[..., Path]
+) -> None:
     path = write_wav("background.wav", background)
     found = calibrate(Recognizer(LABELS, ToneEncoder()), [path], per_hour=0)
     near, far, other = found.labels
-    assert near.threshold > far.threshold + 0.1
+    assert threshold(near) > threshold(far) + 0.1
     assert other.background and other.threshold is None
 
 
@@ -72,7 +80,7 @@ def test_files_of_labels_survive(tmp_path: Path) -> None:
     assert read.templates == labels.templates and read.description == "mine"
 
 
-def test_bad_input(write_wav, tmp_path: Path) -> None:
+def test_bad_input(write_wav: Callable[..., Path], tmp_path: Path) -> None:
     recognizer = Recognizer(["440"], ToneEncoder())
     with pytest.raises(OptionError, match="must be 0 or more"):
         calibrate(recognizer, [], per_hour=-1)
@@ -80,14 +88,16 @@ def test_bad_input(write_wav, tmp_path: Path) -> None:
         calibrate(recognizer, [tmp_path / "none.wav"], per_hour=1)
 
 
-def test_models_without_embeddings_can_be_calibrated(background: np.ndarray, write_wav) -> None:
+def test_models_without_embeddings_can_be_calibrated(
+    background: np.ndarray, write_wav: Callable[..., Path]
+) -> None:
     path = write_wav("background.wav", background)
     found = calibrate(Recognizer(["440", "3000"], ToneModel()), [path], 0, DetectionOptions(smooth_s=0))
     assert found.labels[0].threshold > 0.99 and found.labels[1].threshold == pytest.approx(0.1, abs=2e-3)
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
-def test_keywords_have_thresholds_of_their_own_kind(write_wav, allowed: int) -> None:
+def test_keywords_have_thresholds_of_their_own_kind(write_wav: Callable[..., Path], allowed: int) -> None:
     """What is said resembles the keyword five times, less and less."""
     quiet = np.zeros(16_000, np.float32)
     said = [
@@ -105,7 +115,9 @@ def test_keywords_have_thresholds_of_their_own_kind(write_wav, allowed: int) -> 
     assert (found.labels[1].threshold, found.events[1]) == (0.1, 0)
 
 
-def test_command(background, write_wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(
+    background: np.ndarray, write_wav: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_: ToneEncoder())
     path, broken, out = write_wav("a.wav", background), tmp_path / "b.wav", tmp_path / "labels.yaml"
     broken.write_text("no audio")

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ CLASSES = ("150", "300", "600", "1200", "2400", "4800")
 
 
 @pytest.fixture
-def tones(write_wav, tmp_path: Path) -> Path:
+def tones(write_wav: Callable[..., Path], tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for name in CLASSES:
         for i in range(4):

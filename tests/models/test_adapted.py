@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_folder_holds_all_of_it(adapted: Adapted, tmp_path: Path) -> None:
 
 
 class TestCommand(ToneCommand):
-    def test_adapt_then_tag(self, write_wav, tmp_path: Path) -> None:
+    def test_adapt_then_tag(self, write_wav: Callable[..., Path], tmp_path: Path) -> None:
         for i in range(3):
             write_wav(f"data/my_machine/{i}.wav", tone(790 + 10 * i, 1.0))
         code, out, err = self.run(
@@ -91,13 +92,13 @@ class TestCommand(ToneCommand):
         how[1] = sound
         assert ",an owl," in self.run(*how, "--model", tmp_path / "twice")[1].splitlines()[1]
 
-    def test_more_than_32_examples(self, write_wav, tmp_path: Path) -> None:
+    def test_more_than_32_examples(self, write_wav: Callable[..., Path], tmp_path: Path) -> None:
         for i in range(34):
             write_wav(f"data/hum/{i}.wav", tone(300 + i, 0.3))
         code, out, err = self.run("adapt", "nano", tmp_path / "data", "-o", tmp_path / "model")
         assert code == 0 and "hum (32)" in out and "'hum' has 34 examples: 32 of them are taken" in err
 
-    def test_bad_examples_are_named(self, write_wav, tmp_path: Path) -> None:
+    def test_bad_examples_are_named(self, write_wav: Callable[..., Path], tmp_path: Path) -> None:
         write_wav("data/hum/1.wav", tone(300, 0.3))
         (tmp_path / "data/hum/2.wav").write_text("no audio")
         code, out, err = self.run("adapt", "nano", tmp_path / "data", "-o", tmp_path / "model")

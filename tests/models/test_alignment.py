@@ -14,6 +14,8 @@ from zsaudio.models.speech.alignment import (
     ordinary_level,
 )
 
+Ways = list[tuple[int, ...]]  # the pronunciations of a keyword
+
 
 def heard(n_frames: int, n_symbols: int = 4, seed: int = 0) -> np.ndarray:
     return np.log(np.random.default_rng(seed).dirichlet(np.full(n_symbols, 0.4), n_frames) + 1e-4)
@@ -71,7 +73,8 @@ def test_of_several_pronunciations_the_best() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 50])
 def test_pieces_of_any_size(size: int) -> None:
-    log_probs, keywords = heard(100, seed=2), [[(1, 2, 1)], [(3,), (2, 2)]]
+    log_probs = heard(100, seed=2)
+    keywords: list[Ways] = [[(1, 2, 1)], [(3,), (2, 2)]]
     costs = {"dwell": 0.1, "doubt": 1.5, "pause": 3.0}
     whole, aligner = Aligner(keywords, **costs).push(log_probs), Aligner(keywords, **costs)
     parts = [aligner.push(log_probs[at : at + size]) for at in range(0, 100, size)]
@@ -100,10 +103,8 @@ def test_scores_of_a_stream() -> None:
 
 
 def test_the_level_of_ordinary_speech() -> None:
-    cohort, ways = (
-        [heard(n, seed=n) for n in range(20, 31)],
-        [[(1, 2, 3, 2, 1, 3, 1)], [(2, 3, 1, 3, 2, 1), (1, 1, 3, 3, 2, 2, 1)]],
-    )
+    cohort = [heard(n, seed=n) for n in range(20, 31)]
+    ways: list[Ways] = [[(1, 2, 3, 2, 1, 3, 1)], [(2, 3, 1, 3, 2, 1), (1, 1, 3, 3, 2, 2, 1)]]
     how = Calibration(bias=5.0, ratio=0.5, symbols=1.0, level=0.5, most=1.0)
     best = [Aligner(ways).push(one).ratio.max(axis=0) for one in cohort]
     level = ordinary_level(ways, cohort, how)

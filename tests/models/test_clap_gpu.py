@@ -1,7 +1,7 @@
 """What CLAP does on a GPU, driven on the processor: the same numbers, and batches that a memory holds."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from zsaudio.models.clap import upload
 from zsaudio.models.clap.audio import ClapAudio
 from zsaudio.models.clap.clap import Clap
 from zsaudio.models.clap.gpu import Batches, first_batch_size
+from zsaudio.results import FrameScores
 
 CPU = torch.device("cpu")
 
@@ -103,24 +104,30 @@ def test_recordings_are_resampled_where_the_model_is(
     options = DetectionOptions(window_s=10, hop_s=5)
     sources = [long, short, long]
 
-    def listen() -> tuple[list[list[float]], list[float], list[np.ndarray]]:
-        recognizer, frames = Recognizer(labels, model, batch_size=1), []
+    def listen() -> list[np.ndarray]:
+        recognizer = Recognizer(labels, model, batch_size=1)
+        frames: list[FrameScores] = []
         tags = [sorted((tag.label, tag.score) for tag in clip.tags) for clip in recognizer.tag_batch(sources)]
         list(recognizer.detect_batch([long], options=options, on_scores=frames.append))
         embedded = [clip.mean() for clip in embed_clips(model, sources, batch_size=1, cache=False)]
-        return [[score for _, score in own] for own in tags], [tuple(f.scores) for f in frames], embedded
+        return [
+            np.array([[score for _, score in own] for own in tags]),
+            np.stack([f.scores for f in frames]),
+            *embedded,
+        ]
 
     expected = listen()
     monkeypatch.setattr("zsaudio.models.clap.clap.resamples_on", lambda _: True)
-    rates = []
-    monkeypatch.setattr(
-        AudioReader,
-        "blocks",
-        lambda self, rate, blocks=AudioReader.blocks: rates.append(rate) or blocks(self, rate),
-    )
+    rates, blocks = set(), AudioReader.blocks
+
+    def blocks_at(reader: AudioReader, sample_rate: int) -> Iterator[np.ndarray]:
+        rates.add(sample_rate)
+        return blocks(reader, sample_rate)
+
+    monkeypatch.setattr(AudioReader, "blocks", blocks_at)
     for found, wanted in zip(listen(), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-3)
-    assert set(rates) == {rate}
+    assert rates == {rate}
 
 
 # --- Batches ---------------------------------------------------------------------------------------------

@@ -6,11 +6,19 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 
 from zsaudio.errors import DataError, OptionError
-from zsaudio.models.learned.compatibility import ESZSL, METHODS, ContrastiveHead, RankingBilinear
+from zsaudio.models.learned.compatibility import (
+    ESZSL,
+    METHODS,
+    Compatibility,
+    ContrastiveHead,
+    RankingBilinear,
+)
+
+World = tuple[np.ndarray, np.ndarray, np.ndarray]  # embeddings, classes, semantics
 
 
 @pytest.fixture
-def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def world() -> World:
     """Twelve classes in a space of 4; audio is a noisy rotation of it, in 6 dimensions. Eight are seen."""
     rng = np.random.default_rng(0)
     semantics = rng.normal(size=(12, 4))
@@ -20,12 +28,12 @@ def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X, y, semantics
 
 
-def short(method: str):
+def short(method: str) -> Compatibility:
     return METHODS[method](**({} if method == "eszsl" else {"epochs": 60, "learning_rate": 0.02}))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_classes_never_seen_are_recognised(world, method: str) -> None:
+def test_classes_never_seen_are_recognised(world: World, method: str) -> None:
     X, y, semantics = world  # noqa: N806
     seen = y < 8
     fitted = short(method).fit(X[seen], y[seen], semantics)
@@ -35,7 +43,7 @@ def test_classes_never_seen_are_recognised(world, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_semantics_that_say_nothing_teach_nothing_of_unseen_classes(world, method: str) -> None:
+def test_semantics_that_say_nothing_teach_nothing_of_unseen_classes(world: World, method: str) -> None:
     X, y, semantics = world  # noqa: N806
     seen = y < 8
     shuffled = np.concatenate([semantics[:8], np.roll(semantics[8:], 1, axis=0)])
@@ -44,7 +52,7 @@ def test_semantics_that_say_nothing_teach_nothing_of_unseen_classes(world, metho
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_scikit_learn_conventions(world, method: str) -> None:
+def test_scikit_learn_conventions(world: World, method: str) -> None:
     X, y, semantics = world  # noqa: N806
     estimator = short(method)
     assert clone(estimator).get_params() == estimator.get_params()
@@ -59,7 +67,7 @@ def test_scikit_learn_conventions(world, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_was_learned_can_be_stored(world, method: str) -> None:
+def test_what_was_learned_can_be_stored(world: World, method: str) -> None:
     X, y, semantics = world  # noqa: N806
     fitted = short(method).fit(X, y, semantics)
     restored = METHODS[method](**fitted.get_params()).restore(fitted.arrays())
@@ -67,7 +75,7 @@ def test_what_was_learned_can_be_stored(world, method: str) -> None:
     assert found == pytest.approx(fitted.decision_function(X), abs=1e-5)
 
 
-def test_eszsl_is_the_minimum_of_its_objective(world) -> None:
+def test_eszsl_is_the_minimum_of_its_objective(world: World) -> None:
     X, y, semantics = world  # noqa: N806
     gamma, lam = 0.7, 2.0
     fitted = ESZSL(gamma, lam).fit(X, y, semantics)
@@ -102,7 +110,7 @@ def test_ranking_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize("method", ["ranking", "contrastive"])
-def test_an_interrupted_run_ends_as_it_would_have(world, method: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_as_it_would_have(world: World, method: str, tmp_path: Path) -> None:
     X, y, semantics = world  # noqa: N806
     estimator = METHODS[method](epochs=25)
     whole = clone(estimator).fit(X, y, semantics).decision_function(X)
@@ -122,7 +130,7 @@ def test_an_interrupted_run_ends_as_it_would_have(world, method: str, tmp_path: 
     assert resumed.decision_function(X) == pytest.approx(whole, abs=1e-6)
 
 
-def test_seeds_matter(world) -> None:
+def test_seeds_matter(world: World) -> None:
     X, y, semantics = world  # noqa: N806
     one, other = (
         ContrastiveHead(epochs=2, seed=seed).fit(X, y, semantics).decision_function(X) for seed in (0, 1)
@@ -130,7 +138,7 @@ def test_seeds_matter(world) -> None:
     assert not np.allclose(one, other)
 
 
-def test_bad_input(world) -> None:
+def test_bad_input(world: World) -> None:
     X, y, semantics = world  # noqa: N806
     with pytest.raises(DataError, match="at least two classes"):
         ESZSL().fit(X[:20], y[:20], semantics)

@@ -7,7 +7,7 @@ from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> torch.nn.Sequential:
     torch.manual_seed(0)
     network = efficientnet()
     with torch.no_grad():
@@ -16,13 +16,13 @@ def network():
 
 
 @torch.no_grad()
-def test_it_makes_one_frame_of_sixteen_and_one_band_of_sixteen(network):
+def test_it_makes_one_frame_of_sixteen_and_one_band_of_sixteen(network: torch.nn.Module) -> None:
     assert SHORTEN == 16
     assert network(torch.randn(2, 1, 160, 64)).shape == (2, CHANNELS, 10, 4)
 
 
 @torch.no_grad()
-def test_a_frame_depends_on_what_is_within_reach_and_on_nothing_else(network):
+def test_a_frame_depends_on_what_is_within_reach_and_on_nothing_else(network: torch.nn.Module) -> None:
     frames, middle = 640, 20
     before = torch.randn(1, 1, frames, 64)
     kept = network(before)[0, :, middle]
@@ -37,7 +37,7 @@ def test_a_frame_depends_on_what_is_within_reach_and_on_nothing_else(network):
 
 
 @torch.no_grad()
-def test_fused_it_computes_the_same(network):
+def test_fused_it_computes_the_same(network: torch.nn.Module) -> None:
     fused = copy.deepcopy(network)
     for module in fused.modules():
         if isinstance(module, ConvBlock):

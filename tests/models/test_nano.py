@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,12 @@ RATE = 16_000
 
 
 @pytest.fixture(scope="module")
-def nano():
+def nano() -> Nano:
     return Nano()
 
 
 @pytest.fixture(scope="module")
-def sound():
+def sound() -> np.ndarray:
     """20 s of changing noise bursts and tones: no two seconds are alike."""
     rng = np.random.default_rng(1)
     time = np.arange(20 * RATE) / RATE
@@ -30,14 +31,14 @@ def sound():
     return (bursts + sweep).astype(np.float32)
 
 
-def scores(nano, wave, names):
+def scores(nano: Nano, wave: np.ndarray, names: Sequence[str]) -> np.ndarray:
     bank = nano.embed_labels(LabelSet(names))
     (logits,) = nano.logits([wave], bank)
     odds = np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))
     return 1 / (1 + np.exp(-odds))
 
 
-def test_one_stretch_equals_its_pieces(nano, sound):
+def test_one_stretch_equals_its_pieces(nano: Nano, sound: np.ndarray) -> None:
     (whole,) = nano.encode_audio([sound])
     frame, edge = round(nano.frame_s * RATE), -(-round(nano.context_s * RATE) // round(nano.frame_s * RATE))
     length = round(nano.window_s * RATE) // frame  # 10 s, in whole frames
@@ -50,7 +51,7 @@ def test_one_stretch_equals_its_pieces(nano, sound):
     assert compared[edge : length + edge].all()
 
 
-def test_a_window_does_not_depend_on_its_neighbours(nano, sound):
+def test_a_window_does_not_depend_on_its_neighbours(nano: Nano, sound: np.ndarray) -> None:
     lengths = [1, 400, RATE, 3 * RATE, RATE, 10 * RATE, 3 * RATE + 1, RATE]
     windows = [sound[7 * i : 7 * i + n] for i, n in enumerate(lengths)]
     together = nano.encode_audio(windows)
@@ -58,21 +59,21 @@ def test_a_window_does_not_depend_on_its_neighbours(nano, sound):
         np.testing.assert_allclose(frames, nano.encode_audio([window])[0], atol=1e-5)
 
 
-def test_two_runs_are_equal(nano, sound):
+def test_two_runs_are_equal(nano: Nano, sound: np.ndarray) -> None:
     first, second = (nano.encode_audio([sound[: 5 * RATE]])[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(nano.encode_text(["rain"]), Nano().encode_text(["rain"]))
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 2560, 2561, 16_000, 160_000])
-def test_frames_cover_arrays_of_any_length(nano, sound, n_samples):
+def test_frames_cover_arrays_of_any_length(nano: Nano, sound: np.ndarray, n_samples: int) -> None:
     (frames,) = nano.encode_audio([sound[:n_samples]])
     assert frames.shape == (-(-n_samples // round(nano.frame_s * RATE)), nano.dim)
     assert frames.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(frames, axis=1), 1.0, atol=1e-5)
 
 
-def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(nano):
+def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(nano: Nano) -> None:
     prompts = ["rain", "a dog barks", "the sound of a car driving past in the rain", "word " * 200]
     together = nano.encode_text(prompts)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
@@ -89,13 +90,13 @@ def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(na
         ("someone speaks", "a person talking", "glass breaking"),
     ],
 )
-def test_like_texts_are_close(nano, text, near, far):
+def test_like_texts_are_close(nano: Nano, text: str, near: str, far: str) -> None:
     one, two, three = nano.encode_text([text, near, far])
     assert one @ two > 0.4
     assert one @ two > one @ three + 0.25
 
 
-def test_prompts_of_a_label_are_averaged(nano):
+def test_prompts_of_a_label_are_averaged(nano: Nano) -> None:
     labels = LabelSet(["dog", "rain"], templates=["the sound of {}", "{} outside"])
     rows = nano.encode_text(["the sound of dog", "dog outside", "the sound of rain", "rain outside"])
     means = rows.reshape(2, 2, -1).mean(1)
@@ -104,7 +105,7 @@ def test_prompts_of_a_label_are_averaged(nano):
     np.testing.assert_allclose(bank.data, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
 
 
-def test_logits_are_scaled_cosines(nano, sound):
+def test_logits_are_scaled_cosines(nano: Nano, sound: np.ndarray) -> None:
     bank = nano.embed_labels(LabelSet(["rain", "speech"]))
     (logits,) = nano.logits([sound[:RATE]], bank)
     (frames,) = nano.encode_audio([sound[:RATE]])
@@ -112,7 +113,7 @@ def test_logits_are_scaled_cosines(nano, sound):
     assert logits.dtype == np.float32
 
 
-def unknown():
+def unknown() -> Iterator[tuple[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     time = np.arange(10 * RATE) / RATE
     noise = rng.standard_normal(len(time))
@@ -127,30 +128,32 @@ def unknown():
 
 @pytest.mark.parametrize(("name", "wave"), [pytest.param(n, w, id=n) for n, w in unknown()])
 @pytest.mark.parametrize("seconds", [1, 5, 10])
-def test_what_it_does_not_know_it_does_not_claim(nano, name, wave, seconds):
+def test_what_it_does_not_know_it_does_not_claim(
+    nano: Nano, name: str, wave: np.ndarray, seconds: int
+) -> None:
     names = LabelSet.builtin("home").names
     found = scores(nano, wave[: seconds * RATE].clip(-1, 1).astype(np.float32), names)
     assert found.max() <= 0.5, f"{name} taken for {names[found.argmax()]}"
 
 
-def test_it_can_be_pickled_after_use(nano, sound):
+def test_it_can_be_pickled_after_use(nano: Nano, sound: np.ndarray) -> None:
     (expected,) = nano.encode_audio([sound[:RATE]])
     (found,) = pickle.loads(pickle.dumps(nano)).encode_audio([sound[:RATE]])
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_bundle_is_small():
+def test_the_bundle_is_small() -> None:
     assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 25e6
 
 
-def test_the_listed_training_clips_are_free():
+def test_the_listed_training_clips_are_free() -> None:
     rows = (WEIGHTS / "ATTRIBUTION.csv").read_text(encoding="utf-8").splitlines()
     esc50 = [row for row in rows if ",ESC-50," in row]
     assert len(esc50) == 1770
     assert all(",ESC-50,CC0," in row or ",ESC-50,CC-BY," in row for row in esc50)
 
 
-def test_the_config_says_what_the_model_says(nano):
+def test_the_config_says_what_the_model_says(nano: Nano) -> None:
     settings = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
     assert nano.sample_rate == settings["sample_rate"]
     assert nano.dim == settings["dim"] + settings["text_dim"] + settings["attributes"] + 1
@@ -162,7 +165,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "esc50"
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs the recordings of ESC-50")
-def test_it_recognises_recordings_that_it_never_heard(nano):
+def test_it_recognises_recordings_that_it_never_heard(nano: Nano) -> None:
     with (DATA / "esc50.csv").open(encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     names = sorted({row["category"] for row in rows})
@@ -175,7 +178,7 @@ def test_it_recognises_recordings_that_it_never_heard(nano):
     assert right / len(unheard) > 0.8
 
 
-def test_quiet_frames_say_nothing_of_names_never_learned(nano):
+def test_quiet_frames_say_nothing_of_names_never_learned(nano: Nano) -> None:
     noise = 0.1 * np.random.default_rng(3).standard_normal(3 * RATE)
     noise[int(1.6 * RATE) :] *= 0.01
     bank = nano.embed_labels(LabelSet(["abacus", "cathedral"]))
@@ -186,7 +189,7 @@ def test_quiet_frames_say_nothing_of_names_never_learned(nano):
     assert (np.abs(loud[:, 0] - loud[:, 1]) > 0.1).all()
 
 
-def test_a_name_has_the_attributes_of_names_like_it(nano):
+def test_a_name_has_the_attributes_of_names_like_it(nano: Nano) -> None:
     table = AttributeTable.builtin()
     tokens = tokenize(nano.tokenizer, ["a helicopter", "loud helicopter flying"], 64)
     with torch.inference_mode():

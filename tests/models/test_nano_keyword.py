@@ -119,12 +119,12 @@ def test_a_keyword_inside_another(speech: np.ndarray) -> None:
 
 
 def test_other_ways_to_say_it(speech: np.ndarray) -> None:
-    labels = [
+    labels: list[str | Label] = [
         Label("keyword: greeting", prompts=("good morning", "good evening")),
         "keyword: nebbers /n eɪ b ə z/",
     ]
     tags = Recognizer(labels).tag(speech, 16_000)
-    assert [tag.label for tag in tags] == ["keyword: greeting", "keyword: nebbers"] or tags[1].score > 0.5
+    assert [tag.label for tag in tags] == ["keyword: greeting", "keyword: nebbers"]
     assert tags[1].score > 0.5
 
 

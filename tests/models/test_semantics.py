@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from zsaudio.models.learned.class_tables import (
 from zsaudio.models.learned.semantics import Semantics
 
 
-def embed(texts) -> np.ndarray:
+def embed(texts: Sequence[str]) -> np.ndarray:
     """Letters as a vector: texts with the same letters are alike."""
     counts = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], float) + 0.01
     return counts / np.linalg.norm(counts, axis=1, keepdims=True)

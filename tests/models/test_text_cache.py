@@ -1,5 +1,6 @@
 """The cache of text embeddings saves time and never costs correctness."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_another_checkpoint_or_prompt_is_another_entry(tmp_path: Path, checkpoin
 @pytest.mark.parametrize(
     "damage", [lambda c: b"", lambda c: c[:20], lambda c: c[:-1], lambda c: c[:-1] + b"\xff"]
 )
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage) -> None:
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     TextCache("a", tmp_path).put("a dog", EMBEDDING)
     (file,) = tmp_path.iterdir()
     file.write_bytes(damage(file.read_bytes()))
