@@ -2,7 +2,7 @@
 
     python -m training.keyword_calibrate --data DATA --work WORK [--checkpoint CHECKPOINT]
 
-Looks at the stream of ``benchmarks.keyword_stream --choosing``: phrases spoken by ``keyword_voices kokoro
+Looks at the stream of ``training.keyword_stream --choosing``: phrases spoken by ``keyword_voices kokoro
 --phrases`` and recordings of "snowboy", among other speech, with noise. Whatever resembles a phrase a little
 is told from the phrase by logistic regression on the log-likelihood ratio, the number of symbols and the
 keyword's level. The bias is then moved so that a score of 0.5 means one false alarm an hour and keyword, in a
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.keyword_stream import hit, make_stream
 from training.keyword_data import RATE
 from training.keyword_evaluate import load, said
+from training.keyword_stream import hit, make_stream
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet

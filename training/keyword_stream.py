@@ -1,6 +1,6 @@
 """Find recorded keywords in hours of speech and noise: how many are missed, at how many false alarms an hour.
 
-    python -m benchmarks.keyword_stream --data DATA --work WORK [--pocketsphinx] [--figure curve.png]
+    python -m training.keyword_stream --data DATA --work WORK [--pocketsphinx] [--figure curve.png]
 
 About every ten seconds a recording of a phrase that nothing was trained on ("jarvis", "alexa", "view glass")
 is put into a stream of other recorded phrases and of sentences by espeak-ng and flite, with noise from ESC-50
