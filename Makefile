@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torchaudio lint clean
+.PHONY: demo test test-torchaudio lint docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
@@ -15,6 +15,14 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The pages of docs/ and the reference as a site, in site/.
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Build the distributions, install the wheel elsewhere and use it.
+wheel: .venv/installed-dev
+	$(BIN)/python .ci/check_wheel.py
 
 # Only what zsaudio itself needs. torch goes first: pip then takes the pinned build for everything that needs it.
 .venv/installed: pyproject.toml constraints.txt
