@@ -1,7 +1,8 @@
 # Needs make and Python 3.11 or newer; everything else goes into .venv.
 PYTHON ?= python3
 BIN = .venv/bin
-INSTALL = python -m pip install --quiet --disable-pip-version-check
+# Python compiles a module when it is first imported; pip would compile tens of thousands that never are.
+INSTALL = python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test test-torchaudio lint docs wheel clean
 
