@@ -2,6 +2,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zsaudio.audio.windows import Excerpt, ExcerptWindower, Window, Windower, clip_windower, windower_for
 
@@ -37,6 +39,27 @@ def test_block_size_changes_nothing(size: int) -> None:
     ]
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(one.samples, other.samples)
+
+
+@given(data=st.data())
+def test_windows_of_any_stream(data: st.DataObject) -> None:
+    """Every sample is spoken for once, by a window that holds it, however the stream is cut into blocks."""
+    grid = data.draw(st.integers(1, 8), "grid")
+    hop = grid * data.draw(st.integers(1, 8), "hop in grid")
+    window = hop + data.draw(st.integers(0, 40), "overlap")
+    after = data.draw(st.none() | st.integers(0, window - hop), "after")
+    margin = data.draw(st.integers(0, 20), "margin")
+    stream = np.arange(data.draw(st.integers(1, 400), "samples"), dtype=np.float32)
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8), "cuts")
+    windower, whole = (Windower(window, hop, grid, after, margin) for _ in range(2))
+    windows = [w for block in np.split(stream, sorted(cuts)) for w in windower.push(block)] + windower.flush()
+    assert [w.keep_from for w in windows] + [len(stream)] == [0] + [w.keep_to for w in windows]
+    for w in windows:
+        assert w.start % grid == 0 and w.start <= w.keep_from < w.keep_to <= w.end
+        assert len(w.samples) <= window
+        np.testing.assert_array_equal(w.samples, stream[w.start : w.end])
+    same = whole.push(stream) + whole.flush()
+    assert [(w.start, w.end, w.keep_to) for w in windows] == [(w.start, w.end, w.keep_to) for w in same]
 
 
 def test_no_samples_no_windows() -> None:

@@ -1,8 +1,11 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from conftest import approx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zsaudio.detection.hysteresis import DetectionOptions, EventDetector
 from zsaudio.errors import OptionError
@@ -173,3 +176,38 @@ def test_a_detector_agrees_with_a_plain_one_on_random_scores() -> None:
 def test_options_are_checked(wrong: dict[str, float], named: str) -> None:
     with pytest.raises(OptionError, match=named):
         DetectionOptions(**wrong)
+
+
+@given(
+    scores=st.lists(st.sampled_from([0.0, 0.1, 0.24, 0.25, 0.3, 0.49, 0.5, 0.7, 0.99]), max_size=60),
+    gap=st.integers(0, 4),
+    shortest=st.integers(0, 4),
+)
+def test_events_are_those_found_by_looking_at_the_whole(scores: list[float], gap: int, shortest: int) -> None:
+    """Runs from the first score of 0.5 to the last of 0.25, joined over gaps, without the short ones."""
+    runs: list[tuple[float, float, float]] = []
+    inside = False
+    for second, score in enumerate(scores):
+        if inside and score >= 0.25:
+            runs[-1] = (runs[-1][0], second + 1.0, max(runs[-1][2], score))
+        elif inside := score >= 0.5:
+            if runs and second - runs[-1][1] <= gap:
+                runs[-1] = (runs[-1][0], second + 1.0, max(runs[-1][2], score))
+            else:
+                runs.append((float(second), second + 1.0, score))
+    expected = [run for run in runs if run[1] - run[0] >= shortest]
+    assert detect(scores, replace(SHARP, merge_gap_s=gap, min_duration_s=shortest)) == expected
+
+
+@given(
+    scores=st.lists(st.floats(0.0, 1.0), max_size=60),
+    smooth_s=st.floats(0.0, 9.0),
+    median_s=st.floats(0.0, 9.0),
+    gap=st.integers(0, 3),
+)
+def test_events_are_apart_and_within_the_recording(
+    scores: list[float], smooth_s: float, median_s: float, gap: int
+) -> None:
+    events = detect(scores, DetectionOptions(smooth_s=smooth_s, median_s=median_s, merge_gap_s=gap))
+    assert all(0 <= onset < offset <= len(scores) and 0.5 <= score <= 1 for onset, offset, score in events)
+    assert all(later[0] - earlier[1] > gap for earlier, later in pairwise(events))
