@@ -12,6 +12,20 @@ class AudioError(ZsaudioError, ValueError):
     """An input that cannot be used as audio: missing, empty, unreadable, silent of samples."""
 
 
+class DamagedAudioError(AudioError):
+    """A recording of which only a part can be decoded; raised after that part has been delivered.
+
+    Attributes
+    ----------
+    missing_s, expected_s
+        How much could not be decoded, and the recording's whole length, in seconds.
+    """
+
+    def __init__(self, message: str, missing_s: float = 0.0, expected_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.missing_s, self.expected_s = missing_s, expected_s
+
+
 class LabelError(ZsaudioError, ValueError):
     """A label, prompt, template or label file that cannot be used."""
 

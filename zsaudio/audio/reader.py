@@ -1,24 +1,23 @@
 """Any recording -> mono float32 samples.
 
-libsndfile decodes what it can (wav, flac, ogg, opus, mp3, aiff, ...); PyAV, which carries FFmpeg, decodes the
-rest (m4a, webm, video files with sound) and streams that cannot be searched, such as standard input.
-
 Conventions: arrays are float32 ``(n_samples,)`` with full scale 1.0; channels are mixed by their mean, unless
 one is chosen; rates are in Hz. Every error is an ``AudioError`` that names its input.
 """
 
-import io
-import os
+import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-import soundfile
 
+from zsaudio.audio.decoders import Decoder, open_file
 from zsaudio.audio.resample import StreamResampler
-from zsaudio.errors import AudioError
+from zsaudio.audio.sources import Source as Source
+from zsaudio.audio.sources import resolve
+from zsaudio.audio.sources import source_name as source_name
+from zsaudio.audio.sources import sources_of as sources_of
+from zsaudio.errors import AudioError, DamagedAudioError
+
+log = logging.getLogger("zsaudio")
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .rf64 .w64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .m4a .m4b .aac "
@@ -27,10 +26,9 @@ AUDIO_SUFFIXES = frozenset(
 """Suffixes by which recordings are found in a folder. A file named outright may have any suffix."""
 
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
-
-Source = str | os.PathLike[str] | IO[bytes] | np.ndarray
-
-_BLOCK_S = 1.0
+FAR_OUTSIDE = 10.0  # full scale is 1.0; a recording that reaches this is probably not scaled to it
+_LARGEST = 2.0**31  # full scale of 32-bit integers; nothing beyond it is sound
+_TOLERANCE_S = 0.06  # encoders and containers disagree on a length by a frame or two
 
 
 class AudioReader:
@@ -39,39 +37,46 @@ class AudioReader:
     Parameters
     ----------
     source
-        A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``. Integer
-        arrays are scaled by their type's full scale.
+        A path, a binary file object, ``bytes``, an array, a torch tensor, or a dict of the ``datasets``
+        library; see ``zsaudio.audio.sources.Source``.
     sample_rate
-        Rate of an array, in Hz. Files know their own.
+        Rate of an array or a tensor, in Hz. Everything else has its own.
     channel
         Take this channel (0 is the first) instead of the mean of all.
+
+    Attributes
+    ----------
+    name
+        What to call the recording: its path, if it has one.
+    sample_rate
+        The recording's own rate, in Hz.
+    expected_s
+        Its length in seconds according to its header; None: not known.
+    seconds_read
+        How much of it has been read, in seconds.
 
     Raises
     ------
     AudioError
-        If the source is missing, empty or not audio; while reading, if it has no such channel, no samples,
-        or samples that are NaN or infinite.
+        If the source is missing, empty or not audio.
     """
 
-    sample_rate: int
-    seconds_read: float  # how much of the recording has been decoded
-
     def __init__(self, source: Source, sample_rate: int | None = None, channel: int | None = None) -> None:
-        self.name = source_name(source)
+        resolved = resolve(source, sample_rate)
+        self.name = resolved.name
         self.seconds_read = 0.0
         self._channel = channel
-        if isinstance(source, (str, os.PathLike, io.IOBase)) or hasattr(source, "read"):
-            if sample_rate is not None:
-                raise AudioError(f"{self.name}: a file knows its own sample rate; leave sample_rate out")
-            self.sample_rate, self._raw = self._open(source)
+        self._decoder: Decoder
+        if isinstance(resolved.data, np.ndarray):
+            self._decoder = _Array(resolved.data, resolved.sample_rate or 0)
         else:
-            if sample_rate is None:
-                raise AudioError(f"{self.name}: an array needs its sample_rate")
-            self.sample_rate, self._raw = sample_rate, iter([self._checked_array(source)])
+            self._decoder = open_file(resolved.data, self.name)
+        self.sample_rate = self._decoder.sample_rate
         if not MIN_RATE <= self.sample_rate <= MAX_RATE:
             raise AudioError(
                 f"{self.name}: sample rate {self.sample_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz"
             )
+        self.expected_s = self._decoder.expected_s
 
     def blocks(self, sample_rate: int | None = None) -> Generator[np.ndarray, None, None]:
         """Yield the recording once, from its start, as mono blocks of about a second.
@@ -80,20 +85,42 @@ class AudioReader:
         ----------
         sample_rate
             Rate to deliver, in Hz; by default the recording's own.
+
+        Raises
+        ------
+        AudioError
+            If the recording has no such channel, no samples, or too few for one at the rate to deliver.
+        DamagedAudioError
+            After all blocks: if the recording is cut off or damaged. Damage is silence in the blocks where its
+            length is known, as are samples that are NaN, infinite or beyond 2**31.
         """
         resampler = StreamResampler(self.sample_rate, sample_rate or self.sample_rate)
-        for raw in self._raw:
+        n_read = n_delivered = n_bad = first_bad = 0
+        peak = 0.0
+        for raw in self._decoder.blocks():
             mono = self._mono(raw)
-            if not np.isfinite(mono).all():
-                at = self.seconds_read + int(np.argmin(np.isfinite(mono))) / self.sample_rate
-                raise AudioError(f"{self.name}: NaN or infinite samples, the first at {at:.3f} s")
-            self.seconds_read += len(mono) / self.sample_rate
-            yield resampler.push(mono)
-        if self.seconds_read == 0.0:
+            block_peak = max(mono.max(), -mono.min())
+            if not block_peak <= _LARGEST:  # NaN compares false
+                bad = ~(np.abs(mono) <= _LARGEST)
+                first_bad = first_bad if n_bad else n_read + int(bad.argmax())
+                n_bad += int(bad.sum())
+                mono = np.where(bad, np.float32(0), mono)
+                block_peak = np.abs(mono).max()
+            peak = max(peak, float(block_peak))
+            n_read += len(mono)
+            self.seconds_read = n_read / self.sample_rate
+            block = resampler.push(mono)
+            n_delivered += len(block)
+            yield block
+        if n_read == 0:
             raise AudioError(f"{self.name}: holds no samples")
         tail = resampler.push(np.zeros(0, np.float32), last=True)
         if len(tail):
             yield tail
+        elif n_delivered == 0:
+            raise AudioError(f"{self.name}: too short ({n_read} samples at {self.sample_rate} Hz)")
+        self._warn_of_scale(peak)
+        self._check(n_bad, first_bad)
 
     def _mono(self, raw: np.ndarray) -> np.ndarray:
         """``(n_samples, n_channels)`` -> ``(n_samples,)``."""
@@ -104,52 +131,41 @@ class AudioReader:
                     f"{self.name}: has no channel {self._channel}; it has {n_channels}, counted from 0"
                 )
             return np.ascontiguousarray(raw[:, self._channel])
-        return raw[:, 0] if n_channels == 1 else raw.mean(axis=1, dtype=np.float32)
+        if n_channels == 1:
+            return raw[:, 0]
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.asarray(raw.mean(axis=1, dtype=np.float32))
 
-    def _checked_array(self, source: Any) -> np.ndarray:
-        array = np.asarray(source)
-        if array.ndim not in (1, 2):
-            raise AudioError(f"{self.name}: an array must be (n_samples,) or (n_samples, n_channels)")
-        if array.ndim == 1:
-            array = array[:, None]
-        elif 0 < array.shape[0] < array.shape[1]:
-            raise AudioError(
-                f"{self.name}: {array.shape} has more channels than samples; did you mean its transpose?"
+    def _warn_of_scale(self, peak: float) -> None:
+        if peak < FAR_OUTSIDE:
+            return
+        guess = "scaled to full scale"
+        for bits in (16, 24, 32):
+            if peak <= 2 ** (bits - 1):
+                guess = f"{bits}-bit integers as floats: divide by {2 ** (bits - 1)}"
+                break
+        log.warning(
+            "%s: samples reach %.5g, but full scale is 1.0; they look like %s", self.name, peak, guess
+        )
+
+    def _check(self, n_bad: int, first_bad: int) -> None:
+        """Raise an error where a part of the recording is missing."""
+        self.expected_s = self._decoder.expected_s
+        total_s = max(self.expected_s or 0.0, self.seconds_read)
+        missing_s = self._decoder.lost_s + total_s - self.seconds_read
+        if missing_s > _TOLERANCE_S:
+            text = f"damaged or cut off: {missing_s:.2f} s of {total_s:.2f} s cannot be decoded"
+        elif n_bad:
+            missing_s = n_bad / self.sample_rate
+            text = (
+                f"{n_bad} of {round(self.seconds_read * self.sample_rate)} samples are NaN, infinite or too "
+                f"large, the first at {first_bad / self.sample_rate:.3f} s; they count as silence"
             )
-        if np.issubdtype(array.dtype, np.unsignedinteger):
-            half = float(np.iinfo(array.dtype).max // 2 + 1)
-            return ((array.astype(np.float64) - half) / half).astype(np.float32)
-        if np.issubdtype(array.dtype, np.signedinteger):
-            return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-        if not np.issubdtype(array.dtype, np.floating):
-            raise AudioError(f"{self.name}: an array of {array.dtype} is not audio; give floats or integers")
-        return array.astype(np.float32, copy=False)
-
-    def _open(self, source: Any) -> tuple[int, Iterator[np.ndarray]]:
-        if isinstance(source, (str, os.PathLike)):
-            path = Path(source)
-            if not path.exists():
-                raise AudioError(f"{self.name}: no such file")
-            if path.is_dir():
-                raise AudioError(f"{self.name}: is a folder, not a recording")
-            if path.is_file() and path.stat().st_size == 0:
-                raise AudioError(f"{self.name}: the file is empty (0 bytes)")
-            file: str | IO[bytes] = str(path)
         else:
-            file = source
-            if not _seekable(file):
-                return _open_av(file, self.name)
-        try:
-            opened = soundfile.SoundFile(file)
-        except OSError as error:  # a file that may not be read, not one that cannot be decoded
-            raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from error
-        except soundfile.LibsndfileError as error:
-            if isinstance(file, str) and not os.access(file, os.R_OK):
-                raise AudioError(f"{self.name}: cannot be read (permission denied)") from error
-            if not isinstance(file, str):
-                file.seek(0)
-            return _open_av(file, self.name)
-        return opened.samplerate, _read_soundfile(opened, self.name)
+            return
+        if missing_s >= total_s - 1e-9:
+            raise AudioError(f"{self.name}: {text}")
+        raise DamagedAudioError(f"{self.name}: {text}", missing_s, total_s)
 
 
 def load_audio(
@@ -161,14 +177,17 @@ def load_audio(
 ) -> tuple[np.ndarray, int]:
     """Load a whole recording as mono float32.
 
+    Of a damaged recording, the part that can be decoded is returned, and a warning is logged.
+
     Parameters
     ----------
     source
-        A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+        A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``, a
+        torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets`` library.
     sample_rate
         Rate to deliver, in Hz; by default the recording's own.
     source_rate
-        Rate of ``source`` where it is an array, in Hz.
+        Rate of ``source`` where it is an array or a tensor, in Hz.
     channel
         Take this channel (0 is the first) instead of the mean of all.
 
@@ -190,96 +209,23 @@ def load_audio(
     ((16000,), dtype('float32'), 16000)
     """
     reader = AudioReader(source, source_rate, channel)
-    return np.concatenate(list(reader.blocks(sample_rate))), sample_rate or reader.sample_rate
-
-
-def source_name(source: Any) -> str:
-    """Return what to call a source in messages and results: its path, its name, or what it is."""
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    name = getattr(source, "name", None)
-    if isinstance(name, str):
-        return name
-    return "<file object>" if hasattr(source, "read") else "<array>"
-
-
-def _seekable(file: Any) -> bool:
-    return bool(getattr(file, "seekable", lambda: False)())
-
-
-def _read_soundfile(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
-    with file:
-        try:
-            while len(block := file.read(int(_BLOCK_S * file.samplerate), dtype="float32", always_2d=True)):
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: damaged, decoding stopped ({_reason(error)})") from error
-
-
-def _open_av(file: Any, name: str) -> tuple[int, Iterator[np.ndarray]]:
-    import av  # 0.1 s, and most recordings do not need it
-
+    blocks = []
     try:
-        container = av.open(file, metadata_errors="ignore")
-    except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{name}: not a recording that can be decoded{_guess(file)}") from error
-    if not container.streams.audio:
-        container.close()
-        raise AudioError(f"{name}: has no sound in it")
-    rate = int(container.streams.audio[0].rate or 0)
-    if not rate:  # FFmpeg takes random bytes for one format or another
-        container.close()
-        raise AudioError(f"{name}: not a recording that can be decoded{_guess(file)}")
-    return rate, _read_av(container, name)
+        for block in reader.blocks(sample_rate):
+            blocks.append(block)
+    except DamagedAudioError as error:
+        log.warning("%s", error)
+    return np.concatenate(blocks), sample_rate or reader.sample_rate
 
 
-def _read_av(container: Any, name: str) -> Iterator[np.ndarray]:
-    import av
+class _Array:
+    """An array in the place of a file; see ``Decoder``."""
 
-    with container:
-        stream = container.streams.audio[0]
-        to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-        pending: list[np.ndarray] = []
-        n_pending = 0
-        try:
-            for frame in container.decode(stream):
-                for converted in to_float.resample(frame):
-                    pending.append(converted.to_ndarray().T)
-                    n_pending += len(pending[-1])
-                if n_pending >= _BLOCK_S * stream.rate:
-                    yield np.concatenate(pending)
-                    pending, n_pending = [], 0
-        except (av.FFmpegError, ValueError) as error:
-            raise AudioError(f"{name}: damaged, decoding stopped ({_reason(error)})") from error
-        if pending:
-            yield np.concatenate(pending)
+    def __init__(self, samples: np.ndarray, sample_rate: int) -> None:
+        self._samples, self.sample_rate = samples, sample_rate
+        self.expected_s: float | None = None
+        self.lost_s = 0.0
 
-
-def _guess(file: Any) -> str:
-    """Say what an undecodable file looks like, where its first bytes tell."""
-    try:
-        with closing(open(file, "rb")) if isinstance(file, str) else _rewound(file) as opened:
-            head = opened.read(512)
-    except (OSError, ValueError):
-        return ""
-    if not head:
-        return ": it is empty"
-    if b"\0" not in head:
-        try:
-            head[:500].decode("utf-8", errors="strict")
-        except UnicodeDecodeError as error:
-            if error.start < len(head[:500]) - 4:  # a character cut at the end is still text
-                return ": unknown format, or damaged"
-        return ": it holds text"
-    return ": unknown format, or damaged"
-
-
-def _rewound(file: Any) -> Any:
-    if not _seekable(file):
-        raise OSError("cannot be rewound")
-    file.seek(0)
-    return io.BytesIO(file.read(512))
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error).rstrip(".")
+    def blocks(self) -> Iterator[np.ndarray]:
+        if len(self._samples):
+            yield self._samples
