@@ -13,7 +13,7 @@ class AudioError(ZsaudioError, ValueError):
 
 
 class DamagedAudioError(AudioError):
-    """A recording of which only a part can be decoded; raised after that part has been delivered.
+    """A recording of which only a part can be decoded; found when that part has been read.
 
     Attributes
     ----------
@@ -24,6 +24,11 @@ class DamagedAudioError(AudioError):
     def __init__(self, message: str, missing_s: float = 0.0, expected_s: float = 0.0) -> None:
         super().__init__(message)
         self.missing_s, self.expected_s = missing_s, expected_s
+
+
+def has_result(error: Exception | None) -> bool:
+    """Return whether a recording with this error has a result: it has none, or one of a part of it."""
+    return error is None or isinstance(error, DamagedAudioError)
 
 
 class LabelError(ZsaudioError, ValueError):

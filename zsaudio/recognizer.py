@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source, sources_of
 from zsaudio.detection.clips import Tagger
 from zsaudio.detection.events import EventSession, OnScores, find_events
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -19,7 +19,7 @@ from zsaudio.detection.listeners import (
     SoundListener,
 )
 from zsaudio.detection.scoring import Pool
-from zsaudio.errors import OptionError
+from zsaudio.errors import DamagedAudioError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import LabelBank, Model, SpeechModel
 from zsaudio.models.registry import load_keyword_model, load_model
@@ -136,9 +136,11 @@ class Recognizer:
         Parameters
         ----------
         source
-            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
+            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
+            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
         sample_rate
-            Rate of an array, in Hz.
+            Rate of an array or a tensor, in Hz.
         top_k
             Return at most this many; None: all.
         min_score
@@ -150,8 +152,7 @@ class Recognizer:
             If the source cannot be used; the message says why.
         """
         (clip,) = self.tag_batch([source], sample_rate, top_k=top_k, min_score=min_score)
-        if clip.error is not None:
-            raise clip.error
+        _raise_or_warn(clip.error)
         return list(clip.tags)
 
     def tag_batch(
@@ -164,14 +165,16 @@ class Recognizer:
     ) -> Iterator[ClipTags]:
         """Yield the tags of many clips, in order, while the next ones are being decoded.
 
-        Takes what ``tag`` takes. A clip that cannot be used costs only itself: its ``error`` says why. Memory
-        does not grow with the number of clips nor with their lengths.
+        Takes what ``tag`` takes. A clip that cannot be used costs only itself: its ``error`` says why; a
+        damaged one has an ``error`` and the tags of the part that can be decoded. Memory does not grow with
+        the number of clips nor with their lengths.
         """
         if top_k is not None and top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise OptionError(f"min_score must be between 0 and 1, not {min_score}")
         tagger = Tagger(self.labels, self._with_bank, self._keywords_with_bank, self.pool, self.exclusive)
+        sources = sources_of(sources)
         return tagger.tag(sources, self.batch_size, sample_rate=sample_rate, top_k=top_k, min_score=min_score)
 
     def detect(
@@ -188,9 +191,11 @@ class Recognizer:
         Parameters
         ----------
         source
-            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
+            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
+            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
         sample_rate
-            Rate of an array, in Hz.
+            Rate of an array or a tensor, in Hz.
         options
             How events are found.
         channel
@@ -202,8 +207,7 @@ class Recognizer:
             If the source cannot be used; the message says why.
         """
         (clip,) = self.detect_batch([source], sample_rate, options, channel)
-        if clip.error is not None:
-            raise clip.error
+        _raise_or_warn(clip.error)
         return list(clip.events)
 
     def detect_batch(
@@ -218,7 +222,8 @@ class Recognizer:
         """Yield the events of many recordings, in order, while the next audio is being decoded.
 
         Takes what ``detect`` takes. A recording that cannot be used costs only itself: its ``error`` says
-        why. ``on_scores`` is called with each frame of a recording before that recording is yielded. Memory
+        why; a damaged one has an ``error`` and the events of the part that can be decoded. ``on_scores`` is
+        called with each frame of a recording before that recording is yielded. Memory
         does not grow with the number of recordings nor with their lengths.
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
@@ -227,7 +232,7 @@ class Recognizer:
         if self.model is None or self.model.context_s:
             batch_size = min(batch_size, 4)
         return find_events(
-            sources,
+            sources_of(sources),
             listeners,
             self.labels,
             batch_size,
@@ -284,3 +289,11 @@ class Recognizer:
                 KeywordListener(*self._keywords_with_bank, self._keywords, options, keyword_hop_s)
             )
         return listeners
+
+
+def _raise_or_warn(error: Exception | None) -> None:
+    """Raise the error of a recording, unless a part of it was used: that is logged."""
+    if isinstance(error, DamagedAudioError):
+        log.warning("%s", error)
+    elif error is not None:
+        raise error

@@ -21,7 +21,8 @@ class Tag:
 class ClipTags:
     """What became of one clip: its tags, best first, or the reason why there are none.
 
-    ``clip`` is the clip's path or name, ``duration_s`` its length in seconds.
+    ``clip`` is the clip's path or name, ``duration_s`` its length in seconds. A damaged clip has both: the
+    tags of the part that can be decoded, ``duration_s`` long, and a ``DamagedAudioError``.
     """
 
     clip: str
@@ -45,7 +46,8 @@ class ClipEvents:
     """What became of one clip: its events by onset, or the reason why there are none.
 
     ``clip`` is the clip's path or name, ``duration_s`` its length, ``sample_rate`` its own rate in Hz and
-    ``started`` when its recording began, where that is known.
+    ``started`` when its recording began, where that is known. A damaged clip has both: the events of the part
+    that can be decoded, ``duration_s`` long, and a ``DamagedAudioError``.
     """
 
     clip: str

@@ -65,7 +65,7 @@ def test_playback_is_the_file_in_real_time() -> None:
 def test_playback_of_what_cannot_be_played() -> None:
     with pytest.raises(AudioError, match="no such file"):
         Playback("none.wav")
-    with pytest.raises(AudioError, match="NaN or infinite"):
+    with pytest.raises(AudioError, match="1 of 2 samples are NaN, infinite or too large"):
         list(Playback(np.array([0.0, np.nan]), 16_000))
     with pytest.raises(OptionError, match=r"block_s must be between 0.001 and 1, not 5"):
         Playback(np.zeros(10), 16_000, block_s=5)

@@ -96,14 +96,15 @@ def test_output_file(zs: Run, clips: Path, tmp_path: Path) -> None:
 def test_bad_files_among_good_ones(zs: Run, clips: Path) -> None:
     (clips / "bad.wav").write_text("this is text")
     (clips / "empty.wav").touch()
-    soundfile.write(clips / "nan.wav", np.array([0, np.nan]), 16_000, subtype="FLOAT")
+    soundfile.write(clips / "nan.wav", np.full(2, np.nan), 16_000, subtype="FLOAT")
     ran = zs("tag", "clips", "none.wav", *LABELS, "-f", "csv")
     assert ran.code == 1
     assert len(best(ran)) == 3
     assert [line.replace("\\", "/") for line in ran.err] == [
         "zsaudio: clips/bad.wav: not a recording that can be decoded: it holds text",
         "zsaudio: clips/empty.wav: the file is empty (0 bytes)",
-        "zsaudio: clips/nan.wav: NaN or infinite samples, the first at 0.000 s",
+        "zsaudio: clips/nan.wav: 2 of 2 samples are NaN, infinite or too large, the first at 0.000 s: taken "
+        "as silence",
         "zsaudio: none.wav: no such file",
         "zsaudio: 4 of 7 inputs failed",
     ]

@@ -5,8 +5,8 @@
   since libsndfile's mp3 decoder prints on stderr and stops at the first damage; and the rest of any file from
   where libsndfile meets damage.
 
-Only local files are opened: FFmpeg gets absolute paths, no protocol but ``file``, and no playlists, which refer
-to other files.
+Only local files are opened: FFmpeg gets absolute paths, no protocol but ``file``, and no playlists, which
+refer to other files.
 
 Conventions: blocks are float32 ``(n_samples, n_channels)``; rates are in Hz.
 """
@@ -29,7 +29,7 @@ from zsaudio.errors import AudioError
 _BLOCK_S = 1.0
 _PIPE_WAIT_S = 10.0
 _MP3 = re.compile(rb"ID3|\xff[\xe0-\xff]")
-_MP3_LENGTH = re.compile(rb"\xff[\xe0-\xff].{6,40}(?:(?:Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI)", re.S)
+_MP3_LENGTH = re.compile(rb"\xff[\xe0-\xff].{6,40}((Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI)", re.S)
 _PLAYLIST = re.compile(rb"\s*(#EXTM3U|ffconcat|<\?xml.*<MPD|v=0\r?\n|\[playlist\])", re.S)
 _PLAYLIST_FORMATS = frozenset({"concat", "dash", "hls", "imf", "rtp", "rtsp", "sdp"})  # FFmpeg's names
 # libsndfile's log, where a length in the header is not what the file holds
@@ -49,11 +49,14 @@ class Decoder(Protocol):
         Its length according to its header, in seconds; None where that cannot be trusted.
     lost_s
         How much of what ``blocks`` has yielded is silence in the place of damage, in seconds.
+    stopped
+        Why decoding ended, where it was not at the end; None: no reason is known.
     """
 
     sample_rate: int
     expected_s: float | None
     lost_s: float
+    stopped: str | None
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the file once, in blocks of about a second; end where nothing more can be decoded."""
@@ -75,7 +78,7 @@ def open_file(file: str | IO[bytes], name: str) -> Decoder:
     try:
         head = _read_at(file, 0, 16)
     except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+        raise AudioError(f"{name}: cannot be read ({_reason(error)})") from error
     if not head:
         raise AudioError(f"{name}: the file is empty (0 bytes)")
     if not _MP3.match(head) and not (isinstance(file, str) and file.lower().endswith((".mp3", ".mp2"))):
@@ -95,6 +98,7 @@ class SoundfileDecoder:
         self.sample_rate: int = self._file.samplerate
         self.expected_s = _expected_s(self._file)
         self.lost_s = 0.0
+        self.stopped: str | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the file once, in blocks of about a second; see ``Decoder``."""
@@ -106,7 +110,8 @@ class SoundfileDecoder:
                     n_read += len(block)
                     yield block
                 return
-            except soundfile.LibsndfileError:
+            except soundfile.LibsndfileError as error:
+                self.stopped = _reason(error)
                 n_channels = file.channels
         try:
             rest = FFmpegDecoder(self._source, self._name)
@@ -117,7 +122,7 @@ class SoundfileDecoder:
             n_read -= len(block)
             if len(new) and (rest.sample_rate, new.shape[1]) == (self.sample_rate, n_channels):
                 yield new
-        self.lost_s = rest.lost_s
+        self.lost_s, self.stopped = rest.lost_s, rest.stopped
 
 
 class FFmpegDecoder:
@@ -135,9 +140,11 @@ class FFmpegDecoder:
         opened = f"file:{os.path.abspath(file)}" if isinstance(file, str) else file
         options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
         try:
-            self._container = av.open(opened, options=options, metadata_errors="ignore")
-        except Exception as error:  # of many kinds, for files that are damaged in ways nobody thought of
+            self._container: Any = av.open(opened, options=options, metadata_errors="ignore")
+        except (av.FFmpegError, ValueError) as error:
             raise AudioError(f"{name}: {_what_it_is(file)}") from error
+        except Exception as error:  # what a file object raised, for one
+            raise AudioError(f"{name}: cannot be read ({_reason(error)})") from error
         if not self._container.streams.audio:
             self._container.close()
             raise AudioError(f"{name}: has no sound in it")
@@ -151,6 +158,7 @@ class FFmpegDecoder:
             self._container.close()
             raise AudioError(f"{name}: {_what_it_is(file)}")
         self.lost_s = 0.0
+        self.stopped: str | None = None
         self.expected_s = self._header_length(file)
         # FFmpeg may drop a damaged frame of a flac file in silence; the next one has its number
         self._numbered = self._container.format.name == "flac"
@@ -212,7 +220,10 @@ class FFmpegDecoder:
         while True:
             try:
                 packet = next(packets)
-            except Exception:  # StopIteration, or damage that FFmpeg cannot go on after
+            except StopIteration:
+                return
+            except Exception as error:  # FFmpeg cannot go on, or the file object raised it
+                self.stopped = _reason(error)
                 return
             try:
                 yield packet, cast(list[Any], packet.decode())
@@ -264,7 +275,7 @@ def _checked_path(path: str, name: str) -> str | IO[bytes]:
             raise AudioError(f"{name}: is a URL; download it first, only local files are read") from error
         raise AudioError(f"{name}: no such file") from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise AudioError(f"{name}: cannot be read ({_reason(error)})") from error
     if special := special_file(mode):
         if stat.S_ISFIFO(mode):
             return _open_pipe(path, name)
@@ -355,6 +366,11 @@ def _read_at(file: str | IO[bytes], position: int, n_bytes: int) -> bytes:
     content = file.read(n_bytes)
     file.seek(0)
     return content
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split()).rstrip(".") or type(error).__name__
 
 
 def _seekable(file: Any) -> bool:

@@ -18,7 +18,8 @@ from types import TracebackType
 
 import numpy as np
 
-from zsaudio.audio.reader import MAX_RATE, MIN_RATE, AudioReader, Source
+from zsaudio.audio.reader import MAX_RATE, MIN_RATE, AudioReader
+from zsaudio.audio.sources import Source
 from zsaudio.errors import AudioError, OptionError
 
 BLOCK_S = 0.02
@@ -200,4 +201,4 @@ class Playback(LiveBlocks):
         except AudioError as error:
             self._queue.put(error)
         else:
-            self._queue.put(None)
+            self._queue.put(self._reader.damage)

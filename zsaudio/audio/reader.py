@@ -11,10 +11,7 @@ import numpy as np
 
 from zsaudio.audio.decoders import Decoder, open_file
 from zsaudio.audio.resample import StreamResampler
-from zsaudio.audio.sources import Source as Source
-from zsaudio.audio.sources import resolve
-from zsaudio.audio.sources import source_name as source_name
-from zsaudio.audio.sources import sources_of as sources_of
+from zsaudio.audio.sources import Source, resolve
 from zsaudio.errors import AudioError, DamagedAudioError
 
 log = logging.getLogger("zsaudio")
@@ -54,6 +51,8 @@ class AudioReader:
         Its length in seconds according to its header; None: not known.
     seconds_read
         How much of it has been read, in seconds.
+    damage
+        After the last block: what says that a part of the recording could not be decoded; None: all was.
 
     Raises
     ------
@@ -65,6 +64,7 @@ class AudioReader:
         resolved = resolve(source, sample_rate)
         self.name = resolved.name
         self.seconds_read = 0.0
+        self.damage: DamagedAudioError | None = None
         self._channel = channel
         self._decoder: Decoder
         if isinstance(resolved.data, np.ndarray):
@@ -81,6 +81,10 @@ class AudioReader:
     def blocks(self, sample_rate: int | None = None) -> Generator[np.ndarray, None, None]:
         """Yield the recording once, from its start, as mono blocks of about a second.
 
+        A recording that is cut off or damaged is yielded as far as it can be decoded; ``damage`` tells so
+        afterwards. Silence takes the place of what is damaged, where its length is known, and of samples that
+        are NaN, infinite or beyond 2**31.
+
         Parameters
         ----------
         sample_rate
@@ -89,10 +93,8 @@ class AudioReader:
         Raises
         ------
         AudioError
-            If the recording has no such channel, no samples, or too few for one at the rate to deliver.
-        DamagedAudioError
-            After all blocks: if the recording is cut off or damaged. Damage is silence in the blocks where its
-            length is known, as are samples that are NaN, infinite or beyond 2**31.
+            If the recording has no such channel, no samples that can be used, or too few for one at the rate
+            to deliver.
         """
         resampler = StreamResampler(self.sample_rate, sample_rate or self.sample_rate)
         n_read = n_delivered = n_bad = first_bad = 0
@@ -120,7 +122,7 @@ class AudioReader:
         elif n_delivered == 0:
             raise AudioError(f"{self.name}: too short ({n_read} samples at {self.sample_rate} Hz)")
         self._warn_of_scale(peak)
-        self._check(n_bad, first_bad)
+        self.damage = self._find_damage(n_bad, first_bad)
 
     def _mono(self, raw: np.ndarray) -> np.ndarray:
         """``(n_samples, n_channels)`` -> ``(n_samples,)``."""
@@ -148,24 +150,26 @@ class AudioReader:
             "%s: samples reach %.5g, but full scale is 1.0; they look like %s", self.name, peak, guess
         )
 
-    def _check(self, n_bad: int, first_bad: int) -> None:
-        """Raise an error where a part of the recording is missing."""
+    def _find_damage(self, n_bad: int, first_bad: int) -> DamagedAudioError | None:
+        """Return what is to be said of the parts of the recording that are missing."""
         self.expected_s = self._decoder.expected_s
         total_s = max(self.expected_s or 0.0, self.seconds_read)
         missing_s = self._decoder.lost_s + total_s - self.seconds_read
         if missing_s > _TOLERANCE_S:
             text = f"damaged or cut off: {missing_s:.2f} s of {total_s:.2f} s cannot be decoded"
+        elif self._decoder.stopped:
+            text = f"damaged or cut off: decoding stopped at {total_s:.2f} s ({self._decoder.stopped})"
         elif n_bad:
             missing_s = n_bad / self.sample_rate
             text = (
                 f"{n_bad} of {round(self.seconds_read * self.sample_rate)} samples are NaN, infinite or too "
-                f"large, the first at {first_bad / self.sample_rate:.3f} s; they count as silence"
+                f"large, the first at {first_bad / self.sample_rate:.3f} s: taken as silence"
             )
         else:
-            return
+            return None
         if missing_s >= total_s - 1e-9:
             raise AudioError(f"{self.name}: {text}")
-        raise DamagedAudioError(f"{self.name}: {text}", missing_s, total_s)
+        return DamagedAudioError(f"{self.name}: {text}", missing_s, total_s)
 
 
 def load_audio(
@@ -209,13 +213,10 @@ def load_audio(
     ((16000,), dtype('float32'), 16000)
     """
     reader = AudioReader(source, source_rate, channel)
-    blocks = []
-    try:
-        for block in reader.blocks(sample_rate):
-            blocks.append(block)
-    except DamagedAudioError as error:
-        log.warning("%s", error)
-    return np.concatenate(blocks), sample_rate or reader.sample_rate
+    samples = np.concatenate(list(reader.blocks(sample_rate)))
+    if reader.damage is not None:
+        log.warning("%s", reader.damage)
+    return samples, sample_rate or reader.sample_rate
 
 
 class _Array:
@@ -225,6 +226,7 @@ class _Array:
         self._samples, self.sample_rate = samples, sample_rate
         self.expected_s: float | None = None
         self.lost_s = 0.0
+        self.stopped: str | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
         if len(self._samples):

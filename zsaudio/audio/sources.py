@@ -73,15 +73,16 @@ def resolve(source: Source, sample_rate: int | None = None) -> Resolved:
         sample_rate = own_rate
     elif sample_rate is not None and (_is_path(source) or _is_bytes(source) or hasattr(source, "read")):
         raise AudioError(f"{name}: a file has its own sample rate; leave sample_rate out")
-    if _is_path(source):
-        return Resolved(name, os.fsdecode(source))
-    if _is_bytes(source):
-        return Resolved(name, io.BytesIO(source))
-    if hasattr(source, "read"):
-        return Resolved(name, source)
+    given: Any = source
+    if _is_path(given):
+        return Resolved(name, os.fsdecode(given))
+    if _is_bytes(given):
+        return Resolved(name, io.BytesIO(given))
+    if hasattr(given, "read"):
+        return Resolved(name, given)
     if sample_rate is None:
         raise AudioError(f"{name}: an array needs its sample_rate")
-    return Resolved(name, _samples(source, name), sample_rate)
+    return Resolved(name, _samples(given, name), sample_rate)
 
 
 def source_name(source: Any) -> str:
@@ -154,7 +155,7 @@ def _samples(source: Any, name: str) -> np.ndarray:
     """Return an array or tensor as float32 ``(n_samples, n_channels)``."""
     if _is_tensor(source):
         tensor = source.detach().cpu()
-        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy().T
+        array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy().T
         expected = "(n_samples,) or (n_channels, n_samples)"
     else:
         try:

@@ -7,8 +7,9 @@ sample is spoken for once, by the window in which it has most context on either 
 A model that changes the sample rate by itself gets its windows as they were recorded (``Excerpt``).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import gcd
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.resample import StreamResampler
+from zsaudio.errors import AudioError
 
 _SHORTEST_TAIL = 0.1  # of a window; a shorter rest would be mostly padding
 
@@ -247,26 +249,33 @@ def clip_windower(model: Any, sample_rate: int) -> tuple[int, Windower]:
 def cut_recording(
     reader: AudioReader, windowers: Sequence[tuple[int, Windower]]
 ) -> Iterator[list[tuple[int, Window]]]:
-    """Cut a recording as ``cut_blocks`` cuts a stream.
+    """Cut a recording in several ways at once; yield the windows that blocks complete, as soon as they do.
 
     It is decoded to the highest rate that is asked for, unless one windower takes it as it is.
+
+    Parameters
+    ----------
+    reader, windowers
+        The recording, and what ``StreamCutter`` takes.
+
+    Raises
+    ------
+    AudioError
+        If the recording cannot be read, or is too short for a single window.
+    DamagedAudioError
+        After all windows: if only a part of it can be decoded.
     """
     rates = [rate for rate, _ in windowers]
     rate = reader.sample_rate if reader.sample_rate in rates else max(rates)
-    return cut_blocks(reader.blocks(rate), rate, windowers)
-
-
-def cut_blocks(
-    blocks: Iterable[np.ndarray], sample_rate: int, windowers: Sequence[tuple[int, Windower]]
-) -> Iterator[list[tuple[int, Window]]]:
-    """Cut one stream in several ways at once; yield what blocks complete, as soon as they do.
-
-    Takes blocks, float32 mono, and what ``StreamCutter`` takes.
-    """
-    cutter = StreamCutter(sample_rate, windowers)
-    for block in blocks:
-        yield from cutter.push(block)
-    yield from cutter.flush()
+    cutter = StreamCutter(rate, windowers)
+    without = set(range(len(windowers)))  # those that have cut no window so far
+    for cut in chain(chain.from_iterable(map(cutter.push, reader.blocks(rate))), cutter.flush()):
+        without -= {number for number, _ in cut}
+        yield cut
+    if without:
+        raise AudioError(f"{reader.name}: too short ({1000 * reader.seconds_read:.3g} ms)")
+    if reader.damage is not None:
+        raise reader.damage
 
 
 class StreamCutter:
@@ -297,6 +306,7 @@ class StreamCutter:
             (number, window)
             for number, (_, windower) in enumerate(self._windowers)
             for window in windower.flush()
+            if window.end > window.start  # a few samples at a high rate are none at the model's
         ]
 
     def _push(self, piece: np.ndarray, last: bool = False) -> list[tuple[int, Window]]:

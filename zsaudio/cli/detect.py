@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zsaudio.cli import common
-from zsaudio.errors import OptionError
+from zsaudio.errors import OptionError, has_result
 
 if TYPE_CHECKING:
     from zsaudio.detection.hysteresis import DetectionOptions
@@ -199,6 +199,7 @@ def _keep(path: str, clip: "ClipEvents", sink: "_Output", draw: "_Plotter | None
     """Do all that is to be done with the events of one recording; being written comes last."""
     if clip.error is not None:
         fail(path, clip.error)
+    if not has_result(clip.error):
         if draw:
             draw.forget()
         return

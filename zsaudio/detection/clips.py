@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import Window, clip_windower
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.listeners import FILE_HOP_S, frames_kept, keyword_stage
@@ -74,9 +74,9 @@ class _Collect:
         self.durations_s.append((window.keep_to - window.keep_from) / self.sample_rate)
 
     def finish(self, clip: Clip) -> ClipOutputs:
-        if clip.error is not None:
+        if not clip.has_result:
             return ClipOutputs(clip.name, error=clip.error)
-        return ClipOutputs(clip.name, self.windows, self.durations_s)
+        return ClipOutputs(clip.name, self.windows, self.durations_s, clip.error)
 
 
 class Tagger:
@@ -164,7 +164,7 @@ class _ClipTagger:
             self._keyword_logits = np.maximum(self._keyword_logits, spotted.logits.max(axis=0))
 
     def finish(self, clip: Clip) -> ClipTags:
-        if clip.error is not None:
+        if not clip.has_result:
             return ClipTags(clip.name, clip.duration_s, error=clip.error)
         tagger = self._tagger
         scores = np.zeros(len(tagger.labels), np.float32)
@@ -177,7 +177,7 @@ class _ClipTagger:
             self._keyword_logits,
         )
         tags = rank(scores, tagger.labels, self._top_k, self._min_score)
-        return ClipTags(clip.name, clip.duration_s, tags)
+        return ClipTags(clip.name, clip.duration_s, tags, clip.error)
 
 
 def _clip_stage(model: Model, run: Callable[[Sequence[np.ndarray]], list[np.ndarray]]) -> Stage:

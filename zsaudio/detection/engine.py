@@ -8,8 +8,9 @@ Tagging, detection and embedding all run on it. They differ in how audio is cut 
 - Results leave in the order of the sources, as soon as all windows before them are done.
 - Memory does not grow with the number of recordings nor with their lengths.
 
-Two rules for errors: an exception while a recording is read is kept as that recording's ``error``, and the
-others go on; an exception in a model ends the pass.
+Three rules for errors: an exception while a recording is read is kept as that recording's ``error``, and the
+others go on; a recording that is damaged or cut off has an error and the result of what can be decoded; an
+exception in a model ends the pass.
 """
 
 from collections import deque
@@ -21,8 +22,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from zsaudio.audio.read_ahead import read_ahead
-from zsaudio.audio.reader import AudioReader, Source, source_name
+from zsaudio.audio.reader import AudioReader
+from zsaudio.audio.sources import Source, source_name
 from zsaudio.audio.windows import Window, Windower, cut_recording
+from zsaudio.errors import has_result
 
 Part = tuple[int, Window]  # the number of a stage, and a window for it
 Result_co = TypeVar("Result_co", covariant=True)
@@ -60,7 +63,7 @@ class Clip:
     duration_s
         Its length, as far as it could be read.
     error
-        Why it could not be read to its end.
+        Why it could not be read, or not all of it.
     """
 
     source: Source
@@ -68,6 +71,11 @@ class Clip:
     sample_rate: int = 0
     duration_s: float = 0.0
     error: Exception | None = None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the recording, or a part of it, was read."""
+        return has_result(self.error)
 
 
 class Reducer(Protocol[Result_co]):
@@ -78,7 +86,10 @@ class Reducer(Protocol[Result_co]):
         ...
 
     def finish(self, clip: Clip) -> Result_co:
-        """Return the result, after the last window or after the error of the recording."""
+        """Return the result, after the last window or after the error of the recording.
+
+        Where the clip has an error but ``has_result``, the result is that of a part, with the error.
+        """
         ...
 
 

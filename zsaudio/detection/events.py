@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import StreamCutter, Window
 from zsaudio.detection.engine import Clip, Part, batched_pass, run_stages
 from zsaudio.detection.listeners import Listener
@@ -62,7 +62,7 @@ class EventTracker:
 
     def finish(self, clip: Clip) -> ClipEvents:
         """Return the events of a recording, by onset."""
-        events = () if clip.error else tuple(sorted(self.flush()))
+        events = tuple(sorted(self.flush())) if clip.has_result else ()
         return ClipEvents(clip.name, clip.duration_s, clip.sample_rate, events, clip.error)
 
 

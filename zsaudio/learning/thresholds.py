@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions, EventDetector
 from zsaudio.errors import DataError, OptionError
 from zsaudio.labels import Label, LabelSet

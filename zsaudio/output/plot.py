@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zsaudio.audio.reader import AudioReader, Source
+from zsaudio.audio.reader import AudioReader
+from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import MissingExtraError
 from zsaudio.labels import Label

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from zsaudio.errors import has_result
 from zsaudio.results import ClipTags
 
 _NAME_WIDTH = 32
@@ -20,7 +21,7 @@ def write_tag_table(clips: Iterable[ClipTags], file: TextIO) -> None:
     bar = "█" if "utf" in (getattr(file, "encoding", None) or "utf-8").lower() else "#"
     file.write(f"{'clip':<{_NAME_WIDTH}} {'length':>9}   score{'':{_BAR_WIDTH + 2}}label\n")
     for clip in clips:
-        if clip.error is not None:
+        if not has_result(clip.error):
             continue
         name = clip.clip
         if len(name) > _NAME_WIDTH:
@@ -46,7 +47,7 @@ def write_tag_csv(clips: Iterable[ClipTags], file: TextIO) -> None:
 
 
 def write_tag_jsonl(clips: Iterable[ClipTags], file: TextIO) -> None:
-    """One JSON object a clip and line: ``file``, ``duration_s``, and ``tags`` or ``error``."""
+    """One JSON object a clip and line: ``file``, ``duration_s``, ``tags``; ``error`` where one occurred."""
     for clip in clips:
         file.write(json.dumps(_tags_record(clip), ensure_ascii=False) + "\n")
         file.flush()
@@ -73,7 +74,8 @@ TAG_WRITERS: dict[str, Callable[[Iterable[ClipTags], TextIO], None]] = {
 
 
 def _tags_record(clip: ClipTags) -> dict[str, Any]:
-    if clip.error is not None:
-        return {"file": clip.clip, "error": str(clip.error)}
+    error = {} if clip.error is None else {"error": str(clip.error)}
+    if not has_result(clip.error):
+        return {"file": clip.clip, **error}
     tags = [{"label": tag.label, "score": round(tag.score, 4)} for tag in clip.tags]
-    return {"file": clip.clip, "duration_s": round(clip.duration_s, 3), "tags": tags}
+    return {"file": clip.clip, "duration_s": round(clip.duration_s, 3), "tags": tags, **error}
