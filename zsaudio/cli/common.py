@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar, cast
@@ -160,39 +160,58 @@ def read_labels(texts: list[str] | None, path: Path | None, templates: list[str]
 def find_recordings(inputs: Iterable[str], recursive: bool) -> Iterator[str | AudioError]:
     """Yield the recordings that the inputs stand for, each once; an error for an input without any.
 
-    A file named outright is yielded whatever its suffix; of a folder, the files with a known one.
+    A file named outright is yielded whatever its suffix; of a folder, the files with a known one. Pipes,
+    sockets and devices in a folder are skipped, with an error for each.
     """
+    from zsaudio.audio.sources import is_url
+
     seen = set()
     for text in inputs:
-        found: list[str] | AudioError
-        if text == "-" or not (os.path.isdir(text) or glob.has_magic(text)) or os.path.isfile(text):
+        found: Sequence[str | AudioError] | AudioError
+        if (
+            text == "-"
+            or is_url(text)
+            or not (os.path.isdir(text) or glob.has_magic(text))
+            or os.path.isfile(text)
+        ):
             found = [text]
         elif os.path.isdir(text):
             found = _in_folder(text, recursive) or AudioError(f"{text}: a folder with no audio in it")
         else:
-            paths = [path for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
+            paths = [path for path in sorted(glob.glob(text, recursive=True)) if not os.path.isdir(path)]
             found = paths or AudioError(f"{text}: no file matches")
         if isinstance(found, AudioError):
             yield found
             continue
         for path in found:
-            if path not in seen:
-                seen.add(path)
+            if str(path) not in seen:
+                seen.add(str(path))
                 yield path
 
 
-def _in_folder(folder: str, recursive: bool) -> list[str]:
+def _in_folder(folder: str, recursive: bool) -> list[str | AudioError]:
     from zsaudio.audio.reader import AUDIO_SUFFIXES
 
-    found = []
+    found: list[str | AudioError] = []
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         found += [
-            os.path.join(where, name)
+            _regular(os.path.join(where, name))
             for name in sorted(names)
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
         ]
     return found
+
+
+def _regular(path: str) -> str | AudioError:
+    """Return the path of a file; an error where it is a pipe, a socket or a device."""
+    from zsaudio.audio.decoders import special_file
+
+    try:
+        special = special_file(os.stat(path).st_mode)
+    except OSError:  # a link to nowhere; the error of reading it says so
+        return path
+    return AudioError(f"{path}: is a {special}, skipped") if special else path
 
 
 def open_source(path: str) -> str | IO[bytes]:
