@@ -41,9 +41,7 @@ SECTIONS = {  # of the Python reference: the first part of a name's module, and 
     "listening": "Listening",
     "errors": "Errors",
 }
-LINK = re.compile(
-    r"(\]\()(?![a-z]+:|#)([^)#\s]+)"
-)  # the target of a relative Markdown link, without its fragment
+LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)")  # to a file: its target, without the fragment
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -73,6 +71,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn links between files of the repository into links between pages of the site."""
     here = next((source for source, name in PAGES.items() if name == page.file.src_uri), None)
     here = here or f"docs/{page.file.src_uri}"
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
 
     def rewrite(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), match[2]))
