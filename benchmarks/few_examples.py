@@ -25,7 +25,7 @@ import numpy as np
 
 from zsaudio import LabelSet
 from zsaudio.detection.scoring import pool_frames
-from zsaudio.evaluation.embeddings import embed_clips, logits_of
+from zsaudio.evaluation.embeddings import embed_clips
 from zsaudio.learning.fine_tuning import fine_tune
 from zsaudio.models.base import LabelBank
 from zsaudio.models.learned.adapted import Adapted
@@ -66,7 +66,7 @@ class Trials:
     @staticmethod
     def best(model: Nano | Adapted, clip: ClipOutputs, bank: LabelBank) -> int:
         """Return the number of the class with the highest score."""
-        windows = [pool_frames(logits) for logits in logits_of(model, clip, bank)]
+        windows = [pool_frames(logits) for logits in model.compare(clip.windows, bank)]
         return int(np.max(windows, axis=0).argmax())
 
     def run(

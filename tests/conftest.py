@@ -15,7 +15,7 @@ from clap_checkpoint import save_clap_checkpoint
 
 import zsaudio.cli
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import EmbeddingBank, LabelBank, own_bank
 from zsaudio.models.registry import load_model
 
 
@@ -113,11 +113,11 @@ class ToneModel:
         self.batches: list[int] = []
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
-        return LabelBank(labels.names, np.array([float(name) for name in labels.names]))
+        return EmbeddingBank(labels.names, np.array([float(name) for name in labels.names]))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         self.batches.append(len(windows))
-        return [self._window(window, bank.data) for window in windows]
+        return [self._window(window, own_bank(bank, EmbeddingBank).embeddings) for window in windows]
 
     def _window(self, samples: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
         size = round(self.frame_s * self.sample_rate)

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from zsaudio import cli
 from zsaudio.labels import LabelSet
 from zsaudio.models import registry
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 
 BANDS = np.geomspace(100, 6400, 13)  # Hz; an octave has two
 
 
-class ToneEncoder:
+class ToneEncoder(LogitsByComparing):
     """Hears tones between 100 and 6400 Hz; a frame every quarter of a second."""
 
     name = "tone-encoder"
@@ -39,10 +39,11 @@ class ToneEncoder:
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
         means = np.stack([self.encode_text(own).mean(axis=0) for own in labels.prompts()])
-        return LabelBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
+        return EmbeddingBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
 
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        return [20 * (frames @ bank.data.T) - 10 for frames in self.encode_audio(windows)]
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        labels = own_bank(bank, EmbeddingBank).embeddings
+        return [20 * (frames @ labels.T) - 10 for frames in embeddings]
 
     def _window(self, samples: np.ndarray) -> np.ndarray:
         size = round(self.frame_s * self.sample_rate)

@@ -75,7 +75,7 @@ def features(
     phrases)``.
     """
     model.calibration = how
-    bank = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).data
+    bank = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).keywords
     found, logits = [], []
     for wave in waves:
         (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
@@ -255,7 +255,7 @@ def speed(options: argparse.Namespace) -> None:
                 if n <= 40
                 else [f"keyword: number {i} please" for i in range(n)]
             )
-        ).data
+        ).keywords
         spent = 10 * best(lambda bank=bank: KeywordSpotter(bank, model.calibration).push(heard))
         print(
             f"{n} keywords: {600 / (network + spent):.0f} times real time in all, "

@@ -21,7 +21,7 @@ from zsaudio.detection.listeners import (
 from zsaudio.detection.scoring import Pool
 from zsaudio.errors import DamagedAudioError, OptionError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import LabelBank, Model, SpeechModel
+from zsaudio.models.base import KeywordBank, LabelBank, Model, SpeechModel
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
 from zsaudio.results import ClipEvents, ClipTags, Event, Tag
@@ -95,7 +95,7 @@ class Recognizer:
         self.model: Model | None = None
         self.keyword_model: SpeechModel | None = None
         self._with_bank: tuple[Model, LabelBank] | None = None
-        self._keywords_with_bank: tuple[SpeechModel, LabelBank] | None = None
+        self._keywords_with_bank: tuple[SpeechModel, KeywordBank] | None = None
         if self._sounds:
             self.model = load_model(model, device, dtype) if isinstance(model, str) else model
             if isinstance(self.model, Speech):

@@ -13,7 +13,7 @@ from zsaudio.detection.hysteresis import LIVE, DetectionOptions
 from zsaudio.detection.listeners import frames_kept, plan_windows
 from zsaudio.errors import AudioError, OptionError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import LabelBank, Model
+from zsaudio.models.base import EmbeddingBank, LabelBank, Model, own_bank
 from zsaudio.recognizer import Recognizer
 from zsaudio.results import Event, FrameScores
 
@@ -34,11 +34,11 @@ class BandModel:
         self.lengths: list[int] = []
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
-        return LabelBank(labels.names, np.array([float(name) for name in labels.names]))
+        return EmbeddingBank(labels.names, np.array([float(name) for name in labels.names]))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         self.lengths += [len(window) for window in windows]
-        return [self._window(window, bank.data) for window in windows]
+        return [self._window(window, own_bank(bank, EmbeddingBank).embeddings) for window in windows]
 
     def _window(self, samples: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
         size = 800

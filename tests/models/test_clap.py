@@ -103,7 +103,7 @@ def test_a_logit_compares_a_label_with_the_background(unfused: Path) -> None:
     model, clips = Clap(str(unfused), dtype="float32"), made_clips()[:2]
     bank = model.embed_labels(LabelSet(["dog"]))
     assert bank.names == ("dog",)
-    assert bank.data.shape == (1, model.dim)
+    assert bank.embeddings.shape == (1, model.dim)
     for clip, logits in zip(clips, model.logits(clips, bank), strict=True):
         scale = 1 / 0.07  # the checkpoint's initial value, never trained
         (embedding,) = model.encode_audio([clip])[0]
@@ -123,8 +123,8 @@ def test_a_label_is_the_mean_of_its_prompts(unfused: Path) -> None:
     )
     bank = model.embed_labels(labels)
     mean = model.encode_text(["a dog", "a dog barks"]).mean(axis=0)
-    np.testing.assert_allclose(bank.data[0], mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_allclose(bank.data[1], model.encode_text(["the sound of cat"])[0], atol=1e-6)
+    np.testing.assert_allclose(bank.embeddings[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(bank.embeddings[1], model.encode_text(["the sound of cat"])[0], atol=1e-6)
 
 
 def test_known_labels_need_no_text_tower(unfused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_known_labels_need_no_text_tower(unfused: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("transformers.ClapTextModelWithProjection.__init__", lambda *_: pytest.fail("loaded"))
     warm_model = Clap(str(unfused))
     warm = warm_model.embed_labels(labels)
-    np.testing.assert_array_equal(cold.data, warm.data)
+    np.testing.assert_array_equal(cold.embeddings, warm.embeddings)
     assert warm_model.logits(made_clips()[:1], warm)[0].shape == (1, 2)
 
 

@@ -102,14 +102,15 @@ def test_prompts_of_a_label_are_averaged(nano: Nano) -> None:
     means = rows.reshape(2, 2, -1).mean(1)
     bank = nano.embed_labels(labels)
     assert bank.names == ("dog", "rain")
-    np.testing.assert_allclose(bank.data, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(bank.embeddings, means, atol=1e-6)
 
 
 def test_logits_are_scaled_cosines(nano: Nano, sound: np.ndarray) -> None:
     bank = nano.embed_labels(LabelSet(["rain", "speech"]))
     (logits,) = nano.logits([sound[:RATE]], bank)
     (frames,) = nano.encode_audio([sound[:RATE]])
-    np.testing.assert_allclose(logits, nano.scale * frames @ bank.data.T + nano.bias, atol=1e-4)
+    np.testing.assert_allclose(logits, nano.scale * frames @ bank.embeddings.T + nano.bias, atol=1e-4)
     assert logits.dtype == np.float32
 
 

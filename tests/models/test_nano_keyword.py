@@ -132,8 +132,8 @@ def test_one_warning_for_all_short_keywords(model: NanoKeyword, caplog: pytest.L
     words = LabelSet.builtin("speech-commands")
     with caplog.at_level(logging.WARNING):
         bank = model.embed_labels(words)
-    assert len(bank.data.ways) == 35 and all(bank.data.ways)
-    assert bank.data.level.shape == (35,)
+    assert len(bank.keywords.ways) == 35 and all(bank.keywords.ways)
+    assert bank.keywords.level.shape == (35,)
     (record,) = caplog.records
     assert "'keyword: yes'" in record.getMessage() and record.getMessage().endswith("more")
 

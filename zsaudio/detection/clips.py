@@ -15,7 +15,7 @@ from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.listeners import FILE_HOP_S, frames_kept, keyword_stage
 from zsaudio.detection.scoring import Pool, pool_clip, pool_frames, rank
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank, Model, SpeechModel
+from zsaudio.models.base import Encoder, KeywordBank, LabelBank, Model, SpeechModel
 from zsaudio.models.speech.alignment import KeywordSpotter
 from zsaudio.results import ClipOutputs, ClipTags
 
@@ -96,7 +96,7 @@ class Tagger:
         self,
         labels: LabelSet,
         sounds: tuple[Model, LabelBank] | None,
-        keywords: tuple[SpeechModel, LabelBank] | None,
+        keywords: tuple[SpeechModel, KeywordBank] | None,
         pool: Pool,
         exclusive: bool,
     ) -> None:
@@ -148,7 +148,7 @@ class _ClipTagger:
         self._keyword_logits = np.zeros(0)  # the best so far, (n_keywords,)
         if tagger.keywords is not None:
             model, bank = tagger.keywords
-            self._spotter = KeywordSpotter(bank.data, model.calibration)
+            self._spotter = KeywordSpotter(bank.keywords, model.calibration)
             self._keyword_logits = np.full(len(bank.names), -np.inf)
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.detection.scoring import to_scores
 from zsaudio.errors import OptionError
 from zsaudio.labels import Label
-from zsaudio.models.base import LabelBank, Model, SpeechModel
+from zsaudio.models.base import KeywordBank, LabelBank, Model, SpeechModel
 from zsaudio.models.speech.alignment import KeywordSpotter
 from zsaudio.results import Event, FrameScores
 
@@ -236,7 +236,7 @@ class KeywordListener:
     def __init__(
         self,
         model: SpeechModel,
-        bank: LabelBank,
+        bank: KeywordBank,
         labels: Sequence[Label],
         options: DetectionOptions,
         hop_s: float,
@@ -248,7 +248,7 @@ class KeywordListener:
     def start(self) -> "KeywordTracker":
         """Return a tracker for a new stream."""
         model = self._model
-        spotter = KeywordSpotter(self._bank.data, model.calibration)
+        spotter = KeywordSpotter(self._bank.keywords, model.calibration)
         detector = KeywordDetector(self.labels, self._options, model.calibration, model.frame_s)
         return KeywordTracker(spotter, detector, round(model.frame_s * model.sample_rate), model.sample_rate)
 

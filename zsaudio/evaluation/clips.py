@@ -19,7 +19,7 @@ from zsaudio.detection.scoring import pool_frames, to_scores
 from zsaudio.errors import DataError, LabelError
 from zsaudio.evaluation import metrics
 from zsaudio.evaluation.datasets import Dataset, Recording
-from zsaudio.evaluation.embeddings import embed_clips, logits_of
+from zsaudio.evaluation.embeddings import as_encoder, embed_clips
 from zsaudio.evaluation.events import EventEvaluation, evaluate_events, require_eval
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import LabelBank, Model
@@ -274,9 +274,10 @@ def _logits(
 
         yield from window_outputs(model, run, paths, batch_size)
         return
-    for clip in embed_clips(model, paths, batch_size, cache):  # type: ignore[arg-type]  # checked above
+    encoder = as_encoder(model, "evaluation from embeddings")
+    for clip in embed_clips(encoder, paths, batch_size, cache):
         if clip.error is None:
-            per_bank = [logits_of(model, clip, bank) for bank in banks]  # type: ignore[arg-type]
+            per_bank = [encoder.compare(clip.windows, bank) for bank in banks]
             clip.windows = [np.hstack(logits) for logits in zip(*per_bank, strict=True)]
         yield clip
 

@@ -22,10 +22,9 @@ import numpy as np
 
 from zsaudio.detection.clips import embed_sources
 from zsaudio.errors import OptionError
-from zsaudio.models.base import Encoder, LabelBank, Model
+from zsaudio.models.base import Encoder, Model
 from zsaudio.models.clap.text_cache import cache_folder, write_atomically
 from zsaudio.models.probe import probe
-from zsaudio.models.replay import logits_from
 from zsaudio.results import ClipOutputs
 
 _AT_A_TIME = 64  # recordings that are looked up in the cache together
@@ -82,11 +81,6 @@ def embed_clips(
                 _save(folder, path, clip)
                 clip.windows = [frames.astype(np.float32) for frames in clip.windows]
             yield clip
-
-
-def logits_of(model: Encoder, clip: ClipOutputs, bank: LabelBank) -> list[np.ndarray]:
-    """Return what ``model.logits`` returns for the clip's windows, without its audio."""
-    return logits_from(model, clip.windows, bank)
 
 
 def _file(folder: Path, path: Path) -> Path:

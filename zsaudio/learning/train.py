@@ -21,7 +21,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model
 from zsaudio.models.learned.compatibility import ESZSL, Compatibility
 from zsaudio.models.learned.semantics import Semantics
-from zsaudio.models.learned.trained import Calibration, Trained
+from zsaudio.models.learned.trained import Calibration, Trained, base_logits
 from zsaudio.results import ClipOutputs
 
 Progress = Callable[[Iterable[ClipOutputs], int], Iterable[ClipOutputs]]
@@ -131,7 +131,7 @@ def train(
     vectors = semantics(labels)
     how = {} if isinstance(method, ESZSL) else {"state": state, "on_epoch": on_epoch}
     learned = clone(method).fit(examples.vectors, examples.numbers, vectors, **how)
-    own = base.embed_labels(LabelSet(labels)).data if blend else None
+    own = base_logits(encoder, examples.vectors, base.embed_labels(LabelSet(labels))) if blend else None
     calibration = _calibrate(method, learned, examples, vectors, own, seed)
     window_s = float(np.clip(round(examples.seconds), 1, base.window_s))
     return Trained(encoder, source, learned, semantics, examples.classes, window_s, calibration)
@@ -156,13 +156,13 @@ def _calibrate(
     seed: int,
 ) -> Calibration:
     """Find the calibration on classes and clips left out; with few classes, on the examples themselves."""
-    cosines = examples.vectors @ own.T if own is not None else np.zeros((len(examples.vectors), 1))
+    base = own if own is not None else np.zeros((len(examples.vectors), 1))
     n_classes = len(examples.classes)
     if n_classes < _FEWEST:
         scores = learned.decision_function(examples.vectors, vectors)
-        folds = [_LeftOut(scores, cosines, examples.numbers, np.array([], int))]
+        folds = [_LeftOut(scores, base, examples.numbers, np.array([], int))]
     else:
-        folds = list(_leave_out(method, examples, vectors, cosines, seed))
+        folds = list(_leave_out(method, examples, vectors, base, seed))
     truth = np.concatenate([metrics.one_hot(fold.truth, n_classes).ravel() for fold in folds])
     features = [np.concatenate([fold.scores.ravel() for fold in folds])]
     if own is not None:
@@ -181,7 +181,7 @@ def _calibrate(
 
 
 def _leave_out(
-    method: Compatibility, examples: Examples, vectors: np.ndarray, cosines: np.ndarray, seed: int
+    method: Compatibility, examples: Examples, vectors: np.ndarray, base: np.ndarray, seed: int
 ) -> Iterable[_LeftOut]:
     """Leave a fifth of the classes, and of the other classes' clips, out in turn."""
     rng = np.random.default_rng(seed)
@@ -193,7 +193,7 @@ def _leave_out(
             continue
         fitted = clone(method).fit(examples.vectors[~test], examples.numbers[~test], vectors)
         scores = fitted.decision_function(examples.vectors[test], vectors)
-        yield _LeftOut(scores, cosines[test], examples.numbers[test], unseen)
+        yield _LeftOut(scores, base[test], examples.numbers[test], unseen)
 
 
 def _logistic(features: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:

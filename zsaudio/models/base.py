@@ -11,26 +11,58 @@ long; a shorter one is the last of its clip, and the model pads it in its own wa
 Embeddings are float32, unit norm.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.alignment import Calibration, Keywords
 
 
 @dataclass(frozen=True)
 class LabelBank:
-    """A label set as one model sees it: whatever the model computes once per label set.
+    """A label set as one model sees it; subclasses hold what a family computes once per label set.
 
-    ``names`` gives the order of the labels in the last axis of the logits; ``data`` is the model's own
-    (for models with a joint embedding space: the embeddings, ``(n_labels, dim)``).
+    ``names`` gives the order of the labels in the last axis of the logits.
     """
 
     names: tuple[str, ...]
-    data: Any
+
+
+@dataclass(frozen=True)
+class EmbeddingBank(LabelBank):
+    """The embeddings of labels, ``(n_labels, dim)``, for a model with a joint embedding space."""
+
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True)
+class KeywordBank(LabelBank):
+    """Keywords as sequences of symbols, for a model of speech."""
+
+    keywords: Keywords
+
+
+Bank = TypeVar("Bank", bound=LabelBank)
+
+
+def own_bank(bank: LabelBank, kind: type[Bank]) -> Bank:
+    """Return the bank if it is of a model's own kind.
+
+    Raises
+    ------
+    ModelError
+        If another kind of model embedded the labels.
+    """
+    if not isinstance(bank, kind):
+        raise ModelError(
+            f"another kind of model embedded these labels ({type(bank).__name__}, not {kind.__name__})"
+        )
+    return bank
 
 
 class Model(Protocol):
@@ -56,9 +88,17 @@ class Model(Protocol):
 
 
 class Encoder(Model, Protocol):
-    """A model whose audio and text share one embedding space."""
+    """A model whose audio and text share one embedding space.
+
+    ``logits(windows, bank)`` is ``compare(encode_audio(windows), bank)``: a label's log-odds depend on the
+    audio embeddings alone, so stored embeddings can be compared with labels that come later.
+    """
 
     dim: int
+
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings, ``(n_frames, dim)`` a window."""
+        ...
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the embeddings ``(n_frames, dim)``, unit norm."""
@@ -84,10 +124,26 @@ class SpeechModel(Protocol):
     frame_s: float  # distance between frames
     calibration: Calibration  # from alignments to log-odds
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
-        """Return the keywords' symbols: ``data`` is a ``zsaudio.models.speech.alignment.Keywords``."""
+    def embed_labels(self, labels: LabelSet) -> KeywordBank:
+        """Return the keywords' symbols, a ``KeywordBank``."""
         ...
 
     def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the log-probabilities ``(n_frames, n_symbols)``; symbol 0 is *blank*."""
         ...
+
+
+class LogitsByComparing(ABC):
+    """Gives an encoder its ``logits``."""
+
+    @abstractmethod
+    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return per window the embeddings ``(n_frames, dim)``."""
+
+    @abstractmethod
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return the log-odds ``(n_frames, n_labels)`` for the embeddings of each window."""
+
+    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return per window the log-odds ``(n_frames, n_labels)``."""
+        return self.compare(self.encode_audio(windows), bank)

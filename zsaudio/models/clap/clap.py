@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.checkpoint import find_checkpoint, identity, importing_transformers, load_part
 from zsaudio.models.clap.audio import DTYPES, ClapAudio
 from zsaudio.models.clap.text_cache import TextCache
@@ -49,7 +49,7 @@ BACKGROUND = (
 _TEXT_BATCH = 16
 
 
-class Clap:
+class Clap(LogitsByComparing):
     """A CLAP checkpoint as an ``Encoder``.
 
     Parameters
@@ -92,25 +92,26 @@ class Clap:
         self.window_s = self.frame_s = float(extractor.max_length_s)
         self._cache = TextCache(identity(self._folder))
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
         prompts = labels.prompts(self.templates)
         # In one go with the background, so that the text tower is loaded at most once.
         encoded = self.encode_text([*BACKGROUND, *(prompt for group in prompts for prompt in group)])
         ends = np.cumsum([len(BACKGROUND), *map(len, prompts)])
         means = np.stack([group.mean(axis=0) for group in np.split(encoded, ends)[1:-1]])
-        return LabelBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
+        return EmbeddingBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
 
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(1, n_labels)`` of each label against generic background."""
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return the log-odds ``(n_frames, n_labels)`` of each label against generic background."""
+        labels = own_bank(bank, EmbeddingBank).embeddings
         background = self.encode_text(BACKGROUND)
         scale = self._audio.scale
         logits = []
-        for embedding in self.encode_audio(windows):
+        for embedding in embeddings:
             reference = scale * embedding @ background.T
-            peak = reference.max()
-            reference_logit = peak + np.log(np.exp(reference - peak).mean())
-            logits.append((scale * embedding @ bank.data.T - reference_logit).astype(np.float32))
+            peak = reference.max(axis=1, keepdims=True)
+            reference_logit = peak + np.log(np.exp(reference - peak).mean(axis=1, keepdims=True))
+            logits.append((scale * embedding @ labels.T - reference_logit).astype(np.float32))
         return logits
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:

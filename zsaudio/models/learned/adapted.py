@@ -22,16 +22,23 @@ from safetensors.numpy import load_file, save_file
 
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank, Model
+from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
 from zsaudio.models.probe import probe, same_model
-from zsaudio.models.replay import logits_from
 
 MODEL_TYPE = "zsaudio-adapted"
 REACH_S = 1.0
 
 
+@dataclass(frozen=True)
+class AdaptedBank(LabelBank):
+    """The bank of the model that it stands on, and for each label the numbers of its keys."""
+
+    base: LabelBank
+    keys: list[list[int]]
+
+
 @dataclass
-class Adapted:
+class Adapted(LogitsByComparing):
     """What ``zsaudio adapt`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
 
     Parameters
@@ -77,20 +84,20 @@ class Adapted:
         """Return the other model's embeddings."""
         return self.base.encode_text(prompts)
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> AdaptedBank:
         """Let the other model embed the labels; note which of them have which keys."""
         own: dict[str, list[int]] = {}
         for key, label in enumerate(self.labels):
             own.setdefault(label.casefold(), []).append(key)
         keys = [own.get(label.name.casefold(), []) for label in labels]
-        return LabelBank(labels.names, (self.base.embed_labels(labels), keys))
+        return AdaptedBank(labels.names, self.base.embed_labels(labels), keys)
 
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(n_frames, n_labels)``."""
-        inner, keys = bank.data
-        embeddings = self.encode_audio(windows)
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings, ``(n_frames, dim)`` a window."""
+        own = own_bank(bank, AdaptedBank)
+        keys = own.keys
         results = []
-        for frames, logits in zip(embeddings, logits_from(self.base, embeddings, inner), strict=True):
+        for frames, logits in zip(embeddings, self.base.compare(embeddings, own.base), strict=True):
             matched = logits.copy()
             if any(keys):
                 local = local_mean(frames, self._reach) if len(logits) > 1 else frames.mean(0, keepdims=True)

@@ -1,7 +1,8 @@
 """A model that ``zsaudio train`` made: an encoder's audio embeddings, and what they learned to go with.
 
-The log-odds of a label in a window are ``scale * compatibility + base_weight * cosine + bias``: the learned
-compatibility of the window's mean embedding with the label's semantics, and the encoder's own opinion. Where
+The log-odds of a label in a window are ``scale * compatibility + base_weight * base_logit + bias``: the
+learned compatibility of the window's mean embedding with the label's semantics, and the log-odds by the
+encoder that it stands on. Where
 a label set holds classes that were trained on and others, the former lose ``seen_penalty`` (calibrated
 stacking: Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016), since
 what was trained on would otherwise win too often.
@@ -21,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank, Model
+from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
 from zsaudio.models.learned.class_tables import (
     AttributeTable,
     Taxonomy,
@@ -45,8 +46,17 @@ class Calibration:
     seen_penalty: float = 0.0
 
 
+@dataclass(frozen=True)
+class TrainedBank(LabelBank):
+    """The labels' semantics, their bank for the encoder (None: it has no say), and which were trained on."""
+
+    semantics: np.ndarray
+    base: LabelBank | None
+    seen: np.ndarray
+
+
 @dataclass
-class Trained:
+class Trained(LogitsByComparing):
     """What ``zsaudio train`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
 
     Parameters
@@ -92,26 +102,25 @@ class Trained:
         """Return the encoder's embeddings."""
         return self.base.encode_text(prompts)
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> TrainedBank:
         """Compute the labels' semantics, their embeddings by the encoder, and which were trained on."""
         known = {name.casefold() for name in self.classes}
         seen = np.array([label.name.casefold() in known for label in labels])
         if seen.all():
             seen[:] = False  # nobody to protect
-        own = self.base.embed_labels(labels).data if self.calibration.base_weight else None
-        return LabelBank(labels.names, (self.semantics(list(labels)), own, seen))
+        base = self.base.embed_labels(labels) if self.calibration.base_weight else None
+        return TrainedBank(labels.names, self.semantics(list(labels)), base, seen)
 
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)``."""
-        semantics, own, seen = bank.data
-        how = self.calibration
-        if not len(windows):
+        own, fitted = own_bank(bank, TrainedBank), self.calibration
+        if not len(embeddings):
             return []
-        means = np.stack([frames.mean(axis=0) for frames in self.encode_audio(windows)])
-        logits = how.scale * self.compatibility.decision_function(means, semantics) + how.bias
-        if own is not None:
-            logits = logits + how.base_weight * (means @ own.T)
-        return list((logits - how.seen_penalty * seen).astype(np.float32)[:, None])
+        means = np.stack([frames.mean(axis=0) for frames in embeddings])
+        logits = fitted.scale * self.compatibility.decision_function(means, own.semantics) + fitted.bias
+        if own.base is not None:
+            logits = logits + fitted.base_weight * base_logits(self.base, means, own.base)
+        return list((logits - fitted.seen_penalty * own.seen).astype(np.float32)[:, None])
 
     def save(self, folder: Path) -> None:
         """Write a folder that ``load_model`` takes."""
@@ -168,3 +177,8 @@ class Trained:
             Calibration(**config["calibration"]),
             str(folder),
         )
+
+
+def base_logits(base: Encoder, means: np.ndarray, bank: LabelBank) -> np.ndarray:
+    """Return the log-odds ``(n_clips, n_labels)`` of an encoder for mean embeddings, ``(n_clips, dim)``."""
+    return np.concatenate(base.compare([mean[None] for mean in means], bank))

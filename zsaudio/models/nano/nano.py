@@ -27,7 +27,7 @@ from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
 from zsaudio.audio.log_mel import LogMel
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.device import resolve_device
 from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
 from zsaudio.models.threads import shared_threads
@@ -253,7 +253,7 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> lis
     return [i if len(i) <= max_tokens else i[: max_tokens - 1] + i[-1:] for i in ids]
 
 
-class Nano:
+class Nano(LogitsByComparing):
     """The bundled sound recogniser: meets ``zsaudio.models.base.Encoder``.
 
     Parameters
@@ -276,6 +276,7 @@ class Nano:
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
         folder = folder or WEIGHTS
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings.pop("model_type", None)
         self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
         self.config = config = config_from_dict(settings, NanoConfig)
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
@@ -303,26 +304,26 @@ class Nano:
         self.frame_s = config.stride / config.sample_rate
         self.context_s = config.context / config.sample_rate
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Embed a label set; a label with several prompts gets the mean of their embeddings."""
         prompts = labels.prompts(TEMPLATES)
         rows = iter(self.encode_text([prompt for own in prompts for prompt in own]))
         means = np.stack([sum(next(rows) for _ in own) for own in prompts])
         means /= np.linalg.norm(means, axis=1, keepdims=True)
-        return LabelBank(tuple(labels.names), means.astype(np.float32))
+        return EmbeddingBank(labels.names, means.astype(np.float32))
 
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(n_frames, n_labels)``.
+    def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+        """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings, ``(n_frames, dim)`` a window.
 
-        By torch, in our threads: numpy's BLAS would start threads of its own, which go on turning for a while
-        after each product and take the processor from those that decode.
+        By torch, in our threads: NumPy's BLAS would start threads of its own, which stay busy for a while
+        after each product and take the CPU from those that decode.
         """
-        labels = torch.from_numpy(bank.data).T
+        labels = torch.from_numpy(own_bank(bank, EmbeddingBank).embeddings).T
 
-        def compare(frames: np.ndarray) -> np.ndarray:
+        def one(frames: np.ndarray) -> np.ndarray:
             return np.asarray(self.scale * (torch.from_numpy(frames) @ labels) + self.bias)
 
-        return list(shared_threads().map(compare, self.encode_audio(windows)))
+        return list(shared_threads().map(one, embeddings))
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the embeddings ``(n_frames, dim)``.

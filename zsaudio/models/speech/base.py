@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import KeywordBank, LabelBank, own_bank
 from zsaudio.models.speech.alignment import Calibration, Keywords, KeywordSpotter, ordinary_level
 
 SHORT = 3  # symbols: so few are found in much else
@@ -33,7 +33,7 @@ class Speech:
         """Return per window the log-probabilities ``(n_frames, n_symbols)``."""
         raise NotImplementedError
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> KeywordBank:
         """Return the keywords' symbols and levels; warn of short ones, which are heard in much else."""
         ways = [[way for text in label.spoken for way in self.symbols(text)] for label in labels]
         short = [
@@ -47,12 +47,12 @@ class Speech:
                 f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "",
             )
         level = ordinary_level(ways, self.cohort, self.calibration)
-        return LabelBank(labels.names, Keywords(ways, level))
+        return KeywordBank(labels.names, Keywords(ways, level))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)`` that each keyword is somewhere in it."""
         return [
-            KeywordSpotter(bank.data, self.calibration)
+            KeywordSpotter(own_bank(bank, KeywordBank).keywords, self.calibration)
             .push(frames)
             .logits.max(axis=0, keepdims=True)
             .astype(np.float32)
