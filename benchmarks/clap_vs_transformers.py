@@ -4,20 +4,20 @@
     python benchmarks/clap_vs_transformers.py --clips 20 --seconds 10 --labels 50     # shorter
 
 It makes a CLAP checkpoint of full size with random weights (they do not change the arithmetic), and
-ten-second clips: pairs of ESC-50 recordings where ../shared/data/esc50 is there, or from the folder given by
---audio, else noises and tones. Every line of the table is a process of its own, which tags the clips until
+ten-second clips: pairs of ESC-50 recordings where ../shared/data/esc50 exists, or from the folder given by
+--audio, else noise and tones. Every line of the table is a process of its own, which tags the clips until
 all are done or its time is up:
 
-    pipeline         transformers' zero-shot-audio-classification pipeline, a clip a call, as its docs show
+    pipeline         transformers' zero-shot-audio-classification pipeline, one clip per call, as documented
     pipeline, 8      the same, given all clips at once, batch_size=8
-    by hand          transformers' model and extractor, labels encoded once, 8 clips a batch
+    by hand          transformers' model and extractor, labels encoded once, 8 clips per batch
     zsaudio          Recognizer(labels, model=folder).tag_batch(paths), from the files
 
-transformers is given decoded audio, which is not part of its time; the time of zsaudio includes decoding and
-resampling. Of zsaudio two more things are told, both by processor time: how the rate of the audio tower alone
-compares with that of matrix products, and which share of the time is spent around the tower, on decoding,
-resampling, cutting, spectrograms and scores. bfloat16 is left out on a processor without it. Another
-busy program slows the variants unequally: measure on a quiet machine.
+transformers gets decoded audio; the time of zsaudio includes decoding and resampling. Two more figures of
+zsaudio are printed, both from CPU time: the rate of the audio tower alone relative to that of matrix
+products, and the share of time spent outside the tower, on decoding, resampling, cutting, spectrograms and
+scores. bfloat16 is left out on a CPU without it. Another busy program slows the variants unequally: measure
+on a quiet machine.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def main() -> None:
 def print_table(
     folder: Path, n_labels: int, seconds: float, machine: Any, recording: bool = False
 ) -> dict[str, float]:
-    """Print a line a variant, ratios in favour of the line; return the seconds per window."""
+    """Print a line per variant, with ratios above 1 where it is faster; return the seconds per window."""
     print(
         f"{'':22}{'s/window':>9}{'x real time':>12}{'x pipeline':>11}{'x by hand':>10}"
         f"{'of matrix rate':>15}{'peak MB':>9}{'tower alone':>12}{'around it':>10}"
@@ -190,9 +190,9 @@ def measure(folder: str, variant: str, n_labels: int, seconds: float, recording:
 
 
 def measure_in_turns(folder: Path, dtype: str, rounds: int = 7, n_clips: int = 16) -> dict[str, float]:
-    """Return the median seconds per clip with 1, 50 and 500 labels, one after the other, again and again.
+    """Return the median seconds per clip with 1, 50 and 500 labels, in turn, several times.
 
-    So what another program does to the machine meanwhile is the same for all.
+    So another program slows all of them alike.
     """
     import zsaudio
     from zsaudio.models.clap.clap import Clap
@@ -275,7 +275,7 @@ def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) 
 
 
 def timed(function: Any) -> Any:
-    """Return the function, with its processor time added to ``TOWER_S``; it must stay in its thread."""
+    """Return the function, with its CPU time added to ``TOWER_S``; it must stay in its thread."""
 
     def call(*arguments: Any) -> Any:
         started = time.thread_time()
@@ -371,7 +371,7 @@ def window_starts(duration_s: float) -> list[int]:
 
 
 def read_windows(folder: Path, recording: bool) -> list[np.ndarray]:
-    """Return what transformers is to classify, decoded."""
+    """Return the decoded windows for transformers."""
 
     def read(path: Path) -> np.ndarray:
         audio, rate = soundfile.read(path, dtype="float32")

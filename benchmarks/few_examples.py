@@ -1,19 +1,20 @@
-"""Do a few examples help, and does fine-tuning them? What ``zsaudio adapt`` makes of nano, on ESC-50.
+"""Accuracy of nano on ESC-50 with a few examples per class (``zsaudio adapt``), and after fine-tuning.
 
     python benchmarks/few_examples.py --esc50 ../shared/data/esc50
 
 Clips are the 230 whose licence (CC BY-NC, CC Sampling+) kept them out of the training of the shipped weights.
-Each fold is tested on in turn with examples from the other four, about four of a class; all classes are
+Each fold is the test set in turn, with examples from the other four, about four per class; all classes are
 candidates. Lines of the table:
 
-    names that nano knows      the classes' own names, on which nano was trained with other clips
+    names that nano knows      the classes' own names, which nano was trained on with other clips
     names that say nothing     the same clips, with the classes called "sound 1", "sound 2" and so on
     ..., 2 or 1 examples        at most two examples a class, or one; the mean of five draws
     half: with, without        examples of half of the classes under their own names, then of the other half:
                                clips of classes with examples, and of classes without
 
 A clip whose class has no example in the other folds is left out, but for the last line. Columns are the
-accuracy in percent of nano itself, of its adaption at defaults, and after 20 and 100 epochs of fine-tuning.
+accuracy in percent of nano, of the adapted model with default options, and after 20 and 100 epochs of
+fine-tuning.
 """
 
 import argparse
@@ -38,7 +39,7 @@ DRAWS = 5
 
 
 class Trials:
-    """The clips, and what came of them."""
+    """The clips and their embeddings."""
 
     def __init__(self, esc50: Path) -> None:
         with (esc50 / "esc50.csv").open(encoding="utf-8") as file:

@@ -4,10 +4,10 @@
     pip install "zsaudio[mic]"
     python benchmarks/listen_delay.py examples/audio/siren.mp3 siren
 
-The file is played, several times over, into a null sink of PulseAudio whose monitor is the microphone of a
-``zsaudio listen`` on a terminal of its own. A second program (``parec``) listens to the same monitor: the
-delay counts from when the sound reaches it, to when the terminal has been sent the line of an event that goes
-on. What the recogniser takes to be sure of the sound is part of it.
+The file is played several times into a null sink of PulseAudio. Its monitor is the microphone of a
+``zsaudio listen`` on a terminal of its own, and of a second program (``parec``). The delay is the time from
+when the sound reaches that program to when the terminal has been sent the line of an event that is going on.
+It includes the time until the score reaches the threshold.
 """
 
 import argparse
@@ -69,12 +69,12 @@ class Terminal:
         os.close(self._ours)
 
     def drain(self, seconds: float) -> None:
-        """Read on for a while."""
+        """Keep reading for a while."""
         self.wait_for(r"(?!)", seconds)
 
 
 class Ear:
-    """Notes when the monitor becomes loud."""
+    """Records when the monitor becomes loud."""
 
     def __init__(self, sink: NullSink) -> None:
         command = ["parec", "--raw", "--format=s16le", "--channels=1", "--rate=44100", "--latency-msec=10"]
@@ -98,7 +98,7 @@ class Ear:
 
 
 def measure(sound: Path, label: str, options: list[str], times: int) -> list[float]:
-    """Return the delays in seconds, one a playing."""
+    """Return the delay in seconds of each playback."""
     samples, rate = load_audio(sound)
     line = rf"s ●  \d\.\d\d  {re.escape(label.split(',', maxsplit=1)[0])}"
     delays: list[float] = []

@@ -4,8 +4,8 @@
     python benchmarks/long_recording.py --hours 0.1 0.5      # shorter
 
 It makes 48 kHz FLAC files (about 5 GB for a day) in a temporary folder, runs ``zsaudio detect`` on each as a
-process of its own, and asks the system what that process used. It fails where the longest recording takes
-over 10 % more memory than the shortest, or over 700 MB, or runs at less than 200 times real time.
+process of its own, and reads the memory and time that it used from the system. It fails where the longest
+recording takes over 10 % more memory than the shortest, or over 700 MB, or less than 200 times real time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ LABELS = "dog barking, siren, rain, speech, bird singing, car horn, footsteps, g
 
 
 def make_recording(path: Path, hours: float) -> None:
-    """Write quiet noise in which something sounds every now and then: a minute of it, again and again."""
+    """Write quiet noise with occasional sounds: one minute, repeated."""
     random = np.random.default_rng(0)
     minute = 0.002 * random.standard_normal(60 * RATE)
     for start_s in range(5, 60, 10):

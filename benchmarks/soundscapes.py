@@ -1,20 +1,20 @@
-"""Find events in made-up soundscapes whose events are known, and count what was found.
+"""Accuracy of event detection on synthetic soundscapes, whose events are known.
 
     pip install sed_eval "setuptools<81"
     python benchmarks/soundscapes.py --esc50 ../shared/data/esc50
 
-Scenes last a minute. Each holds eight clips of ESC-50, cut to what is heard of them, at random places over a
-background of pink noise, 20, 10 or 0 dB below them (RMS over RMS); the scenes of the three levels differ in
-nothing else. By default the clips are the 230 whose licence (CC BY-NC, CC Sampling+) kept them out of the
-training of the shipped weights. All 50 classes are listened for.
+Scenes last a minute. Each holds eight clips of ESC-50, without their silence, at random places over pink
+noise 20, 10 or 0 dB below them (RMS over RMS); the scenes of the three levels are otherwise equal. By default
+the clips are the 230 whose licence (CC BY-NC, CC Sampling+) kept them out of the training of the shipped
+weights. All 50 classes are labels.
 
-The table compares ``Recognizer.detect`` at its defaults with a naive detector on the same model: windows of
-2 s, side by side, each tagged on its own; a label is there where its score reaches 0.5, and windows that
-touch are one event. Measures are those of sed_eval, micro-averaged: F1 over segments of 1 s, and F1 over
-events whose onset is right within 0.5 s.
+The table compares ``Recognizer.detect`` with default options and a naive detector with the same model:
+windows of 2 s, side by side, are tagged one by one; a label is present where its score reaches 0.5, and
+windows that touch are one event. Measures are those of sed_eval, micro-averaged: F1 over segments of 1 s,
+and F1 over events whose onset is right within 0.5 s.
 
-Defaults were chosen on other scenes: ``--fold 5 --weights FOLDER`` makes them from the free clips of fold 5,
-and listens with weights that were trained on folds 1 to 4.
+The defaults were chosen on other scenes: ``--fold 5 --weights FOLDER`` makes them from the free clips of fold
+5, for weights that were trained on folds 1 to 4.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Scene:
 
 
 def read_clips(esc50: Path, fold: int | None) -> list[tuple[str, np.ndarray]]:
-    """Return (class, what is heard) of the held-out clips, or of the free clips of a fold."""
+    """Return (class, samples without silence) of the held-out clips, or of the free clips of a fold."""
     with (esc50 / "esc50.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if fold is None:
@@ -67,7 +67,7 @@ def trim(samples: np.ndarray) -> np.ndarray:
 
 
 def make_scenes(clips: list[tuple[str, np.ndarray]], level_db: float, seed: int = 0) -> Iterator[Scene]:
-    """Yield scenes in which every clip is heard once."""
+    """Yield scenes, in which every clip occurs once."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(clips))
     for start in range(0, len(order) - CLIPS_PER_SCENE + 1, CLIPS_PER_SCENE):

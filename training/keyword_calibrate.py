@@ -2,11 +2,11 @@
 
     python -m training.keyword_calibrate --data DATA --work WORK [--checkpoint CHECKPOINT]
 
-Looks at the stream of ``training.keyword_stream --choosing``: phrases spoken by ``keyword_voices kokoro
---phrases`` and recordings of "snowboy", among other speech, with noise. Whatever resembles a phrase a little
-is told from the phrase by logistic regression on the log-likelihood ratio, the number of symbols and the
-keyword's level. The bias is then moved so that a score of 0.5 means one false alarm an hour and keyword, in a
-stream in which somebody speaks all the time. ``dwell``, ``doubt`` and ``pause`` stay as they are.
+The data are the stream of ``training.keyword_stream --choosing``: phrases spoken by ``keyword_voices kokoro
+--phrases`` and recordings of "snowboy", among other speech, with noise. Logistic regression on the
+log-likelihood ratio, the number of symbols and the keyword's level separates the phrases from what resembles
+them. The bias is then shifted so that a score of 0.5 means one false alarm per hour and keyword, in a stream
+of continuous speech. ``dwell``, ``doubt`` and ``pause`` stay as they are.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What nano-keyword learns from: rows of speech in noise, made anew for every step.
+"""Training data of nano-keyword: rows of speech in noise, made anew for every step.
 
-A row is six seconds long: utterances one after another, each at its own speed and level, in one room, through
-one microphone, with noise. Sources are the synthetic voices (``keyword_voices``), the recorded phrases and,
-as noise, the CC0 and CC-BY clips of ESC-50's folds 1 to 4.
+A row is six seconds long: utterances one after another, each with its own speed and level, in one simulated
+room with one microphone, with noise. Sources are the synthetic voices (``keyword_voices``), the recorded
+phrases and, as noise, the CC0 and CC-BY clips of ESC-50's folds 1 to 4.
 
 Conventions: waveforms are 16 kHz; targets are the symbols of ``keyword_network`` (0 is blank, never a
 target).
@@ -158,7 +158,7 @@ def spoken(work: Path, data: Path) -> dict[str, list[Spoken]]:
 
 
 def trained(state: dict[str, Tensor]) -> KeywordNetwork:
-    """Return the network of a checkpoint, ready to listen."""
+    """Return the network of a checkpoint, for inference."""
     network = KeywordNetwork(KeywordConfig())
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
@@ -259,7 +259,7 @@ class Rows:
         return items[int(self.rng.integers(len(items)))]
 
     def _splice(self) -> tuple[np.ndarray, np.ndarray]:
-        """Join pieces of recordings, cut between phonemes, so that real voices say other things, too."""
+        """Join pieces of recordings, cut between phonemes, so that real voices say other words, too."""
         rng = self.rng
         while True:
             pieces: list[np.ndarray] = []
@@ -295,7 +295,7 @@ class Rows:
         return irfft(fitted, wanted) * np.float32(wanted / size)
 
     def _filter(self, row: np.ndarray) -> np.ndarray:
-        """Put a row into a room and before a microphone."""
+        """Simulate a room and a microphone."""
         rng, options = self.rng, self.options
         in_room, by_microphone = rng.random() < options.room, rng.random() < options.microphone
         if not in_room and not by_microphone:

@@ -52,7 +52,7 @@ def said(phrase: str) -> str:
 
 
 def load(options: argparse.Namespace) -> NanoKeyword:
-    """Return the model: that of the package, or with the weights of a training run."""
+    """Return the model of the package, or one with the weights of a training run."""
     model = NanoKeyword(options.folder)
     if options.checkpoint:
         model.network = KeywordNetwork(model.config)
@@ -102,7 +102,7 @@ def all_phrases(options: argparse.Namespace) -> list[str]:
 
 
 def naming(options: argparse.Namespace) -> None:
-    """Name recordings among the 21 recorded phrases and thirty others."""
+    """Classify recordings among the 21 recorded phrases and thirty others."""
     model, phrases = load(options), all_phrases(options) + list(OTHERS)
     tested = CHOOSING if options.choosing else HELD_OUT
     waves, truth = clips(options, tested)
@@ -122,7 +122,7 @@ def naming(options: argparse.Namespace) -> None:
 
 
 def lengths(options: argparse.Namespace) -> None:
-    """Name synthetic held-out words, alone or inside sentences, by their number of phonemes."""
+    """Classify synthetic held-out words, alone or inside sentences, by their number of phonemes."""
     from training.keyword_text import Utterance, Writer, bare, dictionary
     from training.keyword_voices import espeak, kokoro
 
@@ -162,7 +162,7 @@ def lengths(options: argparse.Namespace) -> None:
 
 
 def quiet(options: argparse.Namespace) -> None:
-    """Listen for ten keywords in sounds that are not speech."""
+    """Detect ten keywords in sounds that are not speech."""
     model = load(options)
     import soundfile
     import soxr

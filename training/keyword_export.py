@@ -1,8 +1,8 @@
-"""Put a training run's network, the dictionary and the constants into nano-keyword's folder.
+"""Write a training run's network, the dictionary and the constants into nano-keyword's folder.
 
     python -m training.keyword_export --data DATA --work WORK --calibration CONSTANTS
 
-CONSTANTS are JSON, as ``keyword_evaluate calibrate`` prints them.
+CONSTANTS are JSON, as ``keyword_calibrate`` prints them.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SYNTHETIC = {"kokoro": 60, "espeak": 20, "flite": 10}
 
 
 def save_cohort(state: dict[str, Tensor], data: Path, work: Path, path: Path) -> None:
-    """Write what the network hears in some of the utterances that it learned from."""
+    """Write the network's output for some utterances of its training data."""
     network = trained(state)
     rng, sources = np.random.default_rng(0), spoken(work, data)
     phrases: dict[str, list[Spoken]] = {}

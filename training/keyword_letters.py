@@ -1,4 +1,4 @@
-"""Pack nano-keyword's dictionary, and train the network that guesses what is not in it.
+"""Pack nano-keyword's dictionary, and train the network that guesses other words.
 
     python -m training.keyword_letters --work WORK [--epochs 12]
 

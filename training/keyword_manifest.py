@@ -1,9 +1,9 @@
-"""Write down everything that was spoken to nano-keyword while it learned.
+"""List all utterances of nano-keyword's training data.
 
     python -m training.keyword_manifest --data DATA --work WORK
 
 Writes ``keyword_manifest.csv.gz`` beside this file: the source of each utterance, the recording's file or the
-synthetic voice, its words, and the phonemes of made-up words (``*``). A test holds it against
+synthetic voice, its words, and the phonemes of made-up words (``*``). A test compares it with
 ``heldout_words.txt``.
 """
 

@@ -1,10 +1,10 @@
-"""Find the phonemes in the recorded phrases, so that pieces of them can be put together anew.
+"""Find the phonemes in the recorded phrases, so that pieces of them can be joined in other ways.
 
     python -m training.keyword_splice --data DATA --work WORK
 
-There are recordings of few phrases. A network that hears each of them hundreds of times learns that real
-people say nothing else. So, with what it has learned so far, the recordings are aligned with their phonemes,
-and ``keyword_data`` cuts them between phonemes and joins pieces of several. Writes ``cuts.json`` into the
+There are recordings of few phrases, and a network that gets each of them hundreds of times memorises them. So
+the recordings are aligned with their phonemes by an earlier network, and ``keyword_data`` cuts them between
+phonemes and joins pieces of several. Writes ``cuts.json`` into the
 work folder: for each recording where, in samples, its phonemes begin, and where the last one ends.
 """
 
@@ -49,7 +49,7 @@ def spikes(log_probs: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, floa
 
 
 def main() -> None:
-    """Align all recordings that are learned from."""
+    """Align all recordings of the training data."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

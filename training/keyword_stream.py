@@ -2,16 +2,16 @@
 
     python -m training.keyword_stream --data DATA --work WORK [--pocketsphinx] [--figure curve.png]
 
-About every ten seconds a recording of a phrase that nothing was trained on ("jarvis", "alexa", "view glass")
-is put into a stream of other recorded phrases and of sentences by espeak-ng and flite, with noise from ESC-50
-(clips that nothing was trained on) 10 dB below the speech. An event that ends in the recording or within half
-a second after it is a hit; one hit counts for a recording; any other event is a false alarm, but for those
-within a second of the one before. What changes from row to row is the threshold, one for each keyword.
+About every ten seconds a recording of a phrase that is in no training data ("jarvis", "alexa", "view
+glass") is put into a stream of other recorded phrases and of sentences by espeak-ng and flite, with noise
+from ESC-50 (clips that are in no training data) 10 dB below the speech. An event that ends in the recording
+or within half a second after it is a hit; a recording counts once. Any other event is a false alarm, except
+within a second of the previous one. Each keyword has a threshold of its own for each rate of false alarms.
 
-``--pocketsphinx`` runs the keyword search of the package of that name (with its English model) over the same
-stream. ``--choosing`` makes another stream, that settings are chosen on: recordings of "snowboy", the
-synthetic phrases of ``keyword_voices --phrases``, alone and inside sentences (any of which the event may end
-in), other noise. Needs espeak-ng and flite.
+``--pocketsphinx`` runs the keyword search of the package of that name (with its English model) over the
+same stream. ``--choosing`` makes another stream, for choosing settings: recordings of "snowboy", the
+synthetic phrases of ``keyword_voices --phrases``, alone and inside sentences, and other noise. Needs
+espeak-ng and flite.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Target:
 
 
 def speech_level(wave: np.ndarray) -> float:
-    """Return the root mean square where somebody speaks: within 20 dB of the loudest 50 ms."""
+    """Return the root mean square of speech: frames within 20 dB of the loudest 50 ms."""
     power = np.square(wave[: len(wave) // 800 * 800].reshape(-1, 800)).mean(axis=1)
     return float(np.sqrt(power[power > 0.01 * power.max(initial=0.0)].mean())) if power.any() else 0.0
 
@@ -156,10 +156,9 @@ def with_zsaudio(
 def with_pocketsphinx(
     stream: np.ndarray, phrases: tuple[str, ...], work: Path
 ) -> tuple[dict[str, list[Event]], float]:
-    """Return the same of pocketsphinx: its keyword search, with its own score of a detection.
+    """Return the same for the keyword search of pocketsphinx, with its own scores.
 
-    Where it hears a phrase, it begins anew. It is asked to hear more than it should (1e-30); its scores tell
-    what is what.
+    It restarts after each detection. Its threshold is very low (1e-30), so that its scores decide.
     """
     from pocketsphinx import Decoder
 

@@ -1,4 +1,4 @@
-"""What the synthetic speech of nano-keyword says: sentences, words, names and made-up words, as phonemes.
+"""Texts for nano-keyword's synthetic speech: sentences, words, names and made-up words, as phonemes.
 
 Conventions: a word's phonemes are those of the CMU Pronouncing Dictionary with stress (``"AH0"``, ``"K"``).
 No word of ``heldout_words.txt`` is ever spoken, nor one of its inflections, nor a word that sounds the same
@@ -44,7 +44,7 @@ def bare(phones: Phones) -> Phones:
 
 
 class Banned:
-    """Tells what may not be spoken.
+    """Decides which words may not be spoken.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Banned:
 
 
 class Writer:
-    """Thinks up utterances, endlessly.
+    """Makes up utterances, without end.
 
     Parameters
     ----------

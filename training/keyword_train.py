@@ -1,4 +1,4 @@
-"""Train nano-keyword's network to write down phonemes.
+"""Train nano-keyword's phoneme network.
 
     python -m training.keyword_train --data DATA --work WORK [--steps 4000] [--start CHECKPOINT]
 
@@ -41,7 +41,7 @@ def mask(mel: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def make_rows(queue: "multiprocessing.Queue[Any]", data: Path, work: Path, seed: int, size: int) -> None:
-    """Fill a queue with batches, for ever; runs in a process of its own."""
+    """Fill a queue with batches without end; runs in a process of its own."""
     torch.set_num_threads(1)
     rows = Rows(data, work, seed)
     while True:

@@ -6,12 +6,12 @@
     python -m training.keyword_voices kokoro --phrases --data DATA --work WORK --seed 99 --kokoro FOLDER
 
 Each writes ``speech-VOICES-SEED.raw`` (int16, 16 kHz, one utterance after another) and a table of what is
-said where, ``.csv``; with ``--phrases``, ``phrases-VOICES-SEED``: what constants are chosen on. Kokoro and,
+said where, ``.csv``; with ``--phrases``, ``phrases-VOICES-SEED``: for fitting constants. Kokoro and,
 half of the time, espeak-ng are given phonemes, so the labels are what is spoken, made-up words included; the
 rest is given as text.
 
 FOLDER holds ``kokoro.onnx`` (Kokoro-82M, Apache-2.0, the int8 export), its ``vocab.json`` and
-``voices/*.bin``. Two voices are mixed at random, which gives as many speakers as one likes.
+``voices/*.bin``. Two voices are mixed at random, which gives any number of speakers.
 """
 
 import argparse
@@ -64,7 +64,7 @@ FLITE = ("awb", "rms", "slt", "kal16", "slt", "awb", "rms")
 
 
 def silent_r(word: Phones) -> Phones:
-    """Drop each R that no vowel follows, as much of Britain does."""
+    """Drop each R that no vowel follows, as in British English."""
     return tuple(
         phone
         for i, phone in enumerate(word)
@@ -106,7 +106,7 @@ def espeak_text(words: tuple[Phones, ...], british: bool) -> str:
 
 
 def kokoro(folder: Path, rng: np.random.Generator) -> Speak:
-    """Return what speaks with Kokoro, in mixtures of two of its voices."""
+    """Return a function that speaks with Kokoro, in mixtures of two of its voices."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -144,7 +144,7 @@ def kokoro(folder: Path, rng: np.random.Generator) -> Speak:
 
 
 def espeak(rng: np.random.Generator) -> Speak:
-    """Return what speaks with espeak-ng: its accents and variants, at many pitches and rates."""
+    """Return a function that speaks with espeak-ng: its accents and variants, at many pitches and rates."""
 
     def speak(utterance: Utterance) -> tuple[np.ndarray, int, str]:
         voice = f"{rng.choice(ESPEAK_VOICES)}+{rng.choice(VARIANTS)}"
@@ -160,7 +160,7 @@ def espeak(rng: np.random.Generator) -> Speak:
 
 
 def flite(rng: np.random.Generator, work: Path, seed: int) -> Speak:
-    """Return what speaks with flite, whose lexicon is the same dictionary."""
+    """Return a function that speaks with flite, whose lexicon is the same dictionary."""
     path = work / f"flite-{seed}.wav"
 
     def speak(utterance: Utterance) -> tuple[np.ndarray, int, str]:
@@ -184,7 +184,7 @@ def flite(rng: np.random.Generator, work: Path, seed: int) -> Speak:
 
 
 def phrases(writer: Writer, alone: int = 12, within: int = 4) -> Iterator[Utterance]:
-    """Yield the phrases that constants are chosen on, in turn: first alone, then inside sentences."""
+    """Yield the phrases for fitting constants: first alone, then inside sentences."""
     for turn in range(alone + within):
         for phrase in CHOOSING_SPOKEN:
             words = phrase.split() if turn < alone else writer.around(phrase.split(), CHOOSING_SPOKEN)
