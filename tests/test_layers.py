@@ -15,6 +15,7 @@ FLOORS = (
     {"recognizer", "output"},
     {"evaluation"},
     {"learning"},
+    {"archive"},
     {"cli"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

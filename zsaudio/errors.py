@@ -47,5 +47,9 @@ class ModelError(ZsaudioError, RuntimeError):
     """A model that cannot be found, downloaded or loaded."""
 
 
+class ArchiveError(ZsaudioError, RuntimeError):
+    """An archive of stored vectors that cannot be read, written or used with this model."""
+
+
 class MissingExtraError(ZsaudioError, ImportError):
     """An optional dependency that is absent or broken."""

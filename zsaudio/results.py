@@ -78,6 +78,36 @@ class FrameScores:
     heard: np.ndarray
 
 
+def _none() -> np.ndarray:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A recording as vectors, or the reason why there are none.
+
+    Parameters
+    ----------
+    clip, duration_s, sample_rate
+        As for ``ClipEvents``.
+    onsets, offsets
+        ``(n_stretches,)``: what each vector speaks for, in seconds from the start.
+    loudness
+        ``(n_stretches,)``: root mean square in dB of full scale.
+    vectors
+        ``(n_stretches, dim)``, float16.
+    """
+
+    clip: str
+    duration_s: float
+    sample_rate: int
+    onsets: np.ndarray = field(default_factory=_none)
+    offsets: np.ndarray = field(default_factory=_none)
+    loudness: np.ndarray = field(default_factory=_none)
+    vectors: np.ndarray = field(default_factory=_none)
+    error: Exception | None = None
+
+
 @dataclass
 class ClipOutputs:
     """The outputs of a model for the windows of one clip, or why there are none.

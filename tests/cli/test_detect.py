@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from conftest import Run, tone
 
-from zsaudio.cli.detect import DetectFormat, _time_in_name, detect
+from zsaudio.audio.start_time import time_in_name
+from zsaudio.cli.detect import DetectFormat, detect
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.output.event_writers import EVENT_FORMATS
 from zsaudio.output.outputs import mirrored
@@ -187,7 +188,7 @@ def test_times_of_day(find: Run, tmp_path: Path) -> None:
     ],
 )
 def test_times_in_names(name: str, time: str | None) -> None:
-    moment = _time_in_name(name)
+    moment = time_in_name(name)
     assert (moment and moment.isoformat()) == time
 
 

@@ -13,11 +13,14 @@ import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.adapt import adapt
 from zsaudio.cli.calibrate import calibrate
+from zsaudio.cli.count import count
 from zsaudio.cli.detect import detect
 from zsaudio.cli.evaluate import evaluate
+from zsaudio.cli.index import index
 from zsaudio.cli.labels import labels
 from zsaudio.cli.listen import listen
 from zsaudio.cli.models import models
+from zsaudio.cli.search import search
 from zsaudio.cli.tag import tag
 from zsaudio.cli.train import train
 from zsaudio.errors import ZsaudioError
@@ -30,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, evaluate, train, adapt, calibrate, labels, models):
-    app.command(no_args_is_help=command in (tag, detect, listen, evaluate, train, adapt, calibrate))(command)
+for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, labels, models):
+    app.command(no_args_is_help=command not in (labels, models))(command)
 
 
 def _version(asked: bool) -> None:

@@ -1,6 +1,5 @@
 """``zsaudio detect``: from when to when each label is heard in recordings of any length."""
 
-import re
 import sys
 import traceback
 from contextlib import closing
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from zsaudio.results import ClipEvents, FrameScores
 
     _Output = CombinedOutput | FolderOutput | StreamOutput
-
-_STAMP = re.compile(r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[:h-]?(\d\d)[:m-]?(\d\d)(?!\d)")
 
 
 class DetectFormat(StrEnum):
@@ -213,7 +210,9 @@ def _start_times(text: str | None, paths: list[str]) -> dict[str, datetime | Non
     if text is None:
         return dict.fromkeys(paths)
     if text == "auto":
-        began = {path: _time_in_name(path) for path in paths}
+        from zsaudio.audio.start_time import time_in_name
+
+        began = {path: time_in_name(path) for path in paths}
         for path, moment in began.items():
             if moment is None:
                 common.message(f"{path}: no time in its name; its events have no times of day")
@@ -225,20 +224,6 @@ def _start_times(text: str | None, paths: list[str]) -> dict[str, datetime | Non
     if len(paths) > 1:
         raise OptionError("--start-time: give a time for one recording only; for several, auto")
     return dict.fromkeys(paths, moment)
-
-
-def _time_in_name(path: str) -> datetime | None:
-    """Return the first date and time that a file's name holds.
-
-    >>> _time_in_name("night/AM_20260131_053000.WAV")
-    datetime.datetime(2026, 1, 31, 5, 30)
-    """
-    for match in _STAMP.finditer(Path(path).stem):
-        try:
-            return datetime(*map(int, match.groups()))  # type: ignore[arg-type]  # six of them
-        except ValueError:
-            continue
-    return None
 
 
 def _check_outputs(

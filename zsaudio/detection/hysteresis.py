@@ -21,7 +21,7 @@ from zsaudio.labels import Label
 from zsaudio.results import Event
 
 _EPSILON_S = 1e-6  # differences of times are not exact
-_OWN_SHARE = 0.05  # of the threshold: what a frame itself must score to be in an event
+OWN_SHARE = 0.05  # of the threshold: what a frame itself must score to be in an event
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class EventDetector:
         """Judge a frame by the stretch about it, if it scores at all itself."""
         certain = np.minimum(near.astype(np.float64), 1 - 1e-6)
         odds = (certain / (1 - certain)).mean(axis=0)
-        return np.where(own < _OWN_SHARE * self._on, 0.0, odds / (1 + odds))
+        return np.where(own < OWN_SHARE * self._on, 0.0, odds / (1 + odds))
 
     def _step(self, frame: "_Frame") -> list[Event]:
         over = frame.scores >= self._on

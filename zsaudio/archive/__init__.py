@@ -1,0 +1,1 @@
+"""Archives: recordings stored as vectors, to be searched later by text, by sound and by corrections."""

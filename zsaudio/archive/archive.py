@@ -1,0 +1,513 @@
+"""An archive: recordings listened to once, searched as often as one likes.
+
+    archive = Archive.create("season", model="nano")
+    for added in archive.add(paths): ...
+    archive.search(["a dog barks far away"], k=20)
+
+Paths are stored relative to a *root*, the folder that the first recordings have in common, so that recordings
+may move together: ``Archive.open(..., root=new)``.
+"""
+
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsaudio.archive.matches import GROUPINGS, Count, Counts, Match, Matches, Where, group_of
+from zsaudio.archive.query import Query, Scorer
+from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
+from zsaudio.archive.store import NewRecording, Shard, Store, Stored, live_recordings
+from zsaudio.audio.reader import Source
+from zsaudio.audio.start_time import time_in_name
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.stretches import Stretches, embed_stretches
+from zsaudio.errors import ArchiveError, OptionError
+from zsaudio.evaluation.embeddings import as_encoder, identity
+from zsaudio.labels import Label, LabelSet
+from zsaudio.models.base import Encoder, Model
+from zsaudio.models.learned.adapted import Adapted
+from zsaudio.models.registry import load_model
+from zsaudio.results import Embeddings
+
+PIPELINE = 1  # counts changes in how audio becomes vectors
+USUAL_K = 10
+_SHARD_BYTES = 64 * 2**20
+_COMMIT_S = 20.0  # at least so often, so that little is lost when a run is killed
+_EPSILON_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a recording: added, updated, unchanged, removed, or failed and why."""
+
+    clip: str
+    status: str
+    duration_s: float = 0.0
+    error: Exception | None = None
+
+
+class Archive:
+    """Recordings as vectors on disk. Use ``Archive.open`` and ``Archive.create``.
+
+    Parameters
+    ----------
+    store
+        The files.
+    header
+        What the vectors are.
+    model
+        A loaded model, the name of one, or None: the one that the archive was made with.
+    root
+        Where the recordings are now; None: where they were.
+    device, dtype
+        As for ``Recognizer``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        header: dict[str, Any],
+        model: Model | str | None,
+        root: str | os.PathLike[str] | None,
+        device: str,
+        dtype: str,
+    ) -> None:
+        self._store, self._header = store, header
+        self._model, self._device, self._dtype = model, device, dtype
+        self.root = os.path.abspath(root) if root is not None else str(header["root"])
+        self.set_aside: list[str] = []  # a line for each damaged shard that the last add() set aside
+
+    @classmethod
+    def open(
+        cls,
+        location: str | os.PathLike[str],
+        *,
+        model: Model | str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Archive":
+        """Open an archive.
+
+        Parameters
+        ----------
+        location
+            A folder, or a URL such as ``s3://bucket/folder``.
+        model
+            The model that it was made with, or one that ``zsaudio adapt`` made from that; None: the former,
+            loaded when it is needed.
+        root
+            Where the recordings are now, if they have moved.
+        device, dtype
+            As for ``Recognizer``.
+
+        Raises
+        ------
+        ArchiveError
+            If there is no archive, or it cannot be read.
+        """
+        store = Store(location)
+        return cls(store, store.read_header(), model, root, device, dtype)
+
+    @classmethod
+    def create(
+        cls,
+        location: str | os.PathLike[str],
+        *,
+        model: Model | str = "nano",
+        hop_s: float | None = None,
+        root: str | os.PathLike[str] = ".",
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Archive":
+        """Make an archive without recordings.
+
+        Parameters
+        ----------
+        location
+            A folder that does not exist or is empty, or a URL.
+        model
+            A name for ``load_model``, or a loaded encoder, whose name must then load it later.
+        hop_s
+            Distance between vectors; None: what ``detect`` takes. See ``zsaudio.detection.stretches``.
+        root
+            The folder that paths are stored relative to.
+        device, dtype
+            As for ``Recognizer``.
+
+        Raises
+        ------
+        ArchiveError
+            If there is one already, or something else.
+        OptionError
+            If the model or the hop cannot be used.
+        """
+        store = Store(location)
+        if store.exists():
+            raise ArchiveError(f"{location}: there is an archive already; open it instead")
+        if store.is_local and os.path.isdir(location) and set(os.listdir(location)) - {"lock", "shards"}:
+            raise ArchiveError(f"{location}: is not empty and no archive; choose another name")
+        loaded = load_model(model, device, dtype) if isinstance(model, str) else model
+        if hasattr(loaded, "base"):
+            raise OptionError(
+                f"an archive is made with a model as it was before it learned; search with '{loaded.name}'"
+            )
+        encoder = as_encoder(loaded, "an archive")
+        stretches = Stretches(encoder, hop_s)
+        header = {
+            "model": model if isinstance(model, str) else loaded.name,
+            "identity": identity(encoder),
+            "pipeline": _pipeline(stretches),
+            "hop_s": stretches.hop_s,
+            "dim": encoder.dim,
+            "dtype": "float16",
+            "root": os.path.abspath(root),
+        }
+        with store.locked():
+            store.write_header(header)
+        return cls(store, header, loaded, None, device, dtype)
+
+    @property
+    def model_name(self) -> str:
+        """What the vectors were made with."""
+        return str(self._header["model"])
+
+    @property
+    def hop_s(self) -> float:
+        """The distance between vectors, in seconds."""
+        return float(self._header["hop_s"])
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return sum(map(len, live_recordings(self._store.shards()[0]).values()))
+
+    def recordings(self) -> list[Stored]:
+        """Return the recordings, in the order in which they were stored."""
+        shards, _ = self._store.shards()
+        live = live_recordings(shards)
+        return [shard.recordings[number] for shard in shards for number in live[shard.name]]
+
+    def n_bytes(self) -> int:
+        """Return how much the vectors take on disk."""
+        return self._store.n_bytes()
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, checked against the vectors.
+
+        Raises
+        ------
+        ArchiveError
+            If it is another than the one, or another version of the one, that made them.
+        """
+        chosen = self._model if self._model is not None else self.model_name
+        model = load_model(chosen, self._device, self._dtype) if isinstance(chosen, str) else chosen
+        base: Any = getattr(model, "base", model)
+        if not hasattr(base, "encode_audio") or identity(base) != self._header["identity"]:
+            another = "this version of it" if base.name == self.model_name else f"'{base.name}'"
+            raise ArchiveError(
+                f"{self._store.location}: holds vectors of '{self.model_name}', which cannot be compared with "
+                f"those of {another}; use the model that made them, or index into another archive"
+            )
+        pipeline = _pipeline(Stretches(base, self.hop_s))
+        if pipeline != self._header["pipeline"]:
+            raise ArchiveError(
+                f"{self._store.location}: its vectors were made in another way ({self._header['pipeline']}) "
+                f"than this version of zsaudio makes them ({pipeline}); index into another archive"
+            )
+        return model
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        model: Any = self.model
+        return Stretches(getattr(model, "base", model), self.hop_s)
+
+    def _scorer(self, query: Query) -> Scorer:
+        encoder, model = self._stretches.encoder, self.model
+        if isinstance(model, Adapted):
+            adapted: Any = replace(model, base=encoder)
+            return Scorer(adapted, query, by_recording=True)
+        if hasattr(model, "base"):
+            raise ArchiveError(
+                f"{model.name}: judges whole recordings, so it cannot search the stretches of an archive"
+            )
+        return Scorer(encoder, query)
+
+    def add(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        prune: bool = False,
+        batch_size: int = 16,
+        channel: int | None = None,
+    ) -> Generator[Added]:
+        """Listen to recordings that are new or have changed, and store them; yield what became of each.
+
+        Recordings are committed together, every some seconds. Interrupted at any moment, call it again: it
+        goes on after the last commit, with nothing twice and nothing lost.
+
+        Parameters
+        ----------
+        paths
+            Recordings.
+        prune
+            Remove recordings from the archive whose files are gone.
+        batch_size, channel
+            As for ``Recognizer``.
+
+        Raises
+        ------
+        ArchiveError
+            If another process is writing, or the archive cannot be written.
+        """
+        with self._store.locked():
+            self.set_aside = self._store.set_aside_damaged()
+            known = {each.path: each for each in self.recordings()}
+            todo: list[str] = []
+            for path in dict.fromkeys(os.fspath(path) for path in paths):
+                before = known.get(self._relative(path))
+                if before is not None and (before.size, before.mtime_ns) == _state(path):
+                    yield Added(path, "unchanged", before.duration_s)
+                else:
+                    todo.append(path)
+            if todo:
+                yield from self._listen(todo, set(known), batch_size, channel)
+            gone = [path for path in known if prune and not os.path.exists(self.path_of(path))]
+            if gone:
+                self._store.append([], removed=gone, dim=self._header["dim"])
+                for path in gone:
+                    yield Added(self.path_of(path), "removed", known[path].duration_s)
+
+    def _listen(
+        self, todo: list[str], known: set[str], batch_size: int, channel: int | None
+    ) -> Iterator[Added]:
+        waiting: list[NewRecording] = []
+        n_bytes, last = 0, time.monotonic()
+        states = {path: _state(path) for path in todo}
+        embedded = embed_stretches(self._stretches, todo, batch_size, channel=channel)
+        try:
+            for path, clip in zip(todo, embedded, strict=True):
+                if clip.error is not None:
+                    yield Added(path, "failed", error=clip.error)
+                    continue
+                relative = self._relative(path)
+                waiting.append(_new(clip, relative, states[path]))
+                n_bytes += clip.vectors.nbytes
+                if n_bytes >= _SHARD_BYTES or time.monotonic() - last >= _COMMIT_S:
+                    self._store.append(waiting)
+                    waiting, n_bytes, last = [], 0, time.monotonic()
+                yield Added(path, "updated" if relative in known else "added", clip.duration_s)
+        finally:
+            if waiting:
+                self._store.append(waiting)
+
+    def search(
+        self,
+        labels: LabelSet | str | Iterable[str | Label] | None = None,
+        *,
+        like: Sequence[Source | np.ndarray] = (),
+        unlike: Sequence[Source | np.ndarray] = (),
+        k: int | None = None,
+        min_score: float | None = None,
+        where: Where | None = None,
+        options: DetectionOptions | None = None,
+    ) -> Matches:
+        """Return the best matches of each label: neighbouring stretches are merged into events.
+
+        Scores are those that ``Recognizer.detect`` gives with the archive's hop, to the precision of float16.
+
+        Parameters
+        ----------
+        labels
+            What is asked in words; None: by ``like`` alone.
+        like, unlike
+            Sounds that the answer is like and unlike: recordings, or vectors ``(dim,)`` of them (``embed``).
+        k
+            Events of each label; None: 10, or all that reach ``min_score`` where that is given.
+        min_score
+            The threshold from which ``detect`` would report an event; None: none.
+        where
+            Which stretches are searched.
+        options
+            How neighbours are smoothed and merged; by default as in ``detect``.
+
+        Raises
+        ------
+        ArchiveError
+            If the model is not the archive's.
+        OptionError
+            If nothing is asked, or a value is out of its range.
+        """
+        if k is not None and k < 1:
+            raise OptionError(f"k must be at least 1, not {k}")
+        if min_score is not None and not 0 < min_score < 1:
+            raise OptionError(f"min_score must be above 0 and below 1, not {min_score}")
+        query = self._query(labels, like, unlike)
+        options = options or DetectionOptions()
+        if min_score is None:
+            return self._collect(query, where, options, k or USUAL_K, detect=False)
+        return self._collect(query, where, replace(options, threshold=min_score), k, detect=True)
+
+    def count(
+        self,
+        labels: LabelSet | str | Iterable[str | Label],
+        by: str = "hour",
+        *,
+        where: Where | None = None,
+        options: DetectionOptions | None = None,
+    ) -> Counts:
+        """Return how many events of each label there are, by hour of the day, day, month or recording.
+
+        Parameters
+        ----------
+        labels
+            What is counted.
+        by
+            ``"hour"``, ``"day"``, ``"month"`` or ``"recording"``.
+        where
+            Which stretches are searched.
+        options
+            How events are found, thresholds included; by default as in ``detect``.
+        """
+        if by not in GROUPINGS:
+            raise OptionError(f"counts are by {', '.join(GROUPINGS)}, not by '{by}'")
+        query = self._query(labels, (), ())
+        found = self._collect(query, where, options or DetectionOptions(), None, detect=True)
+        totals: dict[tuple[str, str], tuple[int, float]] = {}
+        for match in found:
+            key = match.label, group_of(match, by)
+            n_events, seconds = totals.get(key, (0, 0.0))
+            totals[key] = n_events + 1, seconds + match.offset - match.onset
+        order = {label.name: number for number, label in enumerate(query.reported)}
+        rows = sorted(totals, key=lambda key: (order[key[0]], key[1]))
+        return Counts(tuple(Count(*key, *totals[key]) for key in rows), found.problems)
+
+    def embed(self, source: Source, sample_rate: int | None = None) -> np.ndarray:
+        """Return the vector ``(dim,)`` of a sound, float32: the mean over its stretches, for ``like``."""
+        (clip,) = embed_stretches(self._stretches, [source], 1, sample_rate=sample_rate)
+        if clip.error is not None:
+            raise clip.error
+        lengths = clip.offsets - clip.onsets
+        return np.average(clip.vectors.astype(np.float32), axis=0, weights=lengths).astype(np.float32)
+
+    def move(self, root: str | os.PathLike[str]) -> None:
+        """Note for good that the recordings are in another folder now."""
+        self.root = os.path.abspath(root)
+        self._header = {**self._header, "root": self.root}
+        with self._store.locked():
+            self._store.write_header(self._header)
+
+    def path_of(self, stored: str) -> str:
+        """Return where a recording is, from its stored path."""
+        return os.path.normpath(os.path.join(self.root, stored))
+
+    def _relative(self, path: str) -> str:
+        try:
+            return Path(os.path.relpath(path, self.root)).as_posix()
+        except ValueError:  # another drive
+            return Path(os.path.abspath(path)).as_posix()
+
+    def _query(
+        self,
+        labels: LabelSet | str | Iterable[str | Label] | None,
+        like: Sequence[Source | np.ndarray],
+        unlike: Sequence[Source | np.ndarray],
+    ) -> Query:
+        if labels is None and not like:
+            raise OptionError("nothing is asked: give words, or a sound that the answer is like")
+        label_set = None if labels is None else LabelSet.of(labels)
+
+        def vectors(sounds: Sequence[Source | np.ndarray]) -> np.ndarray:
+            rows = [each if isinstance(each, np.ndarray) else self.embed(each) for each in sounds]
+            if any(row.shape != (self._header["dim"],) for row in rows):
+                raise OptionError(
+                    f"a sound as an array must be a vector ({self._header['dim']},); see embed()"
+                )
+            return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+
+        return Query(label_set, vectors(like), vectors(unlike))
+
+    def _collect(
+        self, query: Query, where: Where | None, options: DetectionOptions, k: int | None, detect: bool
+    ) -> Matches:
+        """Search shard by shard; keep the best of each label."""
+        shards, damaged = self._store.shards()
+        live = live_recordings(shards)
+        where = where or Where()
+        scorer = self._scorer(query)
+        half, gap = (
+            int(seconds / self.hop_s + _EPSILON_S) for seconds in (options.smooth_s / 2, options.merge_gap_s)
+        )
+        on = options.thresholds(query.reported)[0]
+        flat = replace(options, smooth_s=0.0, median_s=0.0)
+        found: list[list[Match]] = [[] for _ in query.reported]
+        for shard in shards:
+            rows = where.rows(shard, live[shard.name])
+            if not rows.any():
+                continue
+            smoothed = smooth(scorer.scores(shard.vectors, shard.starts), shard.owner, half, on)
+            smoothed[~rows] = 0.0
+            for number, label in enumerate(query.reported):
+                column = np.ascontiguousarray(smoothed[:, number])
+                if detect:
+                    spans = detected_spans(column, shard.owner, shard.onsets, shard.offsets, label, flat, gap)
+                else:
+                    spans = best_spans(column, shard.owner, k or USUAL_K, options.off_ratio, gap)
+                found[number] += [self._match(shard, span, label.name) for span in spans]
+                found[number] = sorted(found[number], key=lambda match: -match.score)[:k]
+        return Matches(tuple(match for own in found for match in own), tuple(damaged))
+
+    def _match(self, shard: Shard, span: Span, label: str) -> Match:
+        recording = shard.recordings[shard.owner[span.peak]]
+        started = datetime.fromisoformat(recording.started) if recording.started else None
+        onset = float(shard.onsets[span.first])
+        return Match(
+            label,
+            span.score,
+            self.path_of(recording.path),
+            onset,
+            float(shard.offsets[span.last]),
+            float(shard.onsets[span.peak] + shard.offsets[span.peak]) / 2,
+            started + timedelta(seconds=onset) if started else None,
+            float(shard.loudness[span.first : span.last + 1].max()),
+            recording.duration_s,
+            recording.sample_rate,
+            started,
+        )
+
+
+def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
+    started = time_in_name(clip.clip)
+    stored = Stored(
+        path,
+        *state,
+        len(clip.vectors),
+        clip.duration_s,
+        clip.sample_rate,
+        started.isoformat() if started else None,
+    )
+    return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors)
+
+
+def _pipeline(stretches: Stretches) -> str:
+    """Return what vectors depend on besides the weights, in words."""
+    encoder: Encoder = stretches.encoder
+    plan = stretches.plan
+    return (
+        f"{PIPELINE}: {encoder.sample_rate} Hz, a vector every {stretches.hop_s:g} s, "
+        f"windows of {plan.window / encoder.sample_rate:g} s"
+    )
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # reading it will say why
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

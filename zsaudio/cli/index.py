@@ -1,0 +1,158 @@
+"""``zsaudio index``: listen to recordings once, and store what they sound like in an archive."""
+
+import os
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zsaudio.cli import common
+from zsaudio.errors import OptionError
+
+if TYPE_CHECKING:
+    from zsaudio.archive.archive import Archive
+
+ArchiveOption = Annotated[
+    str,
+    typer.Option(
+        "--archive",
+        "-a",
+        metavar="ARCHIVE",
+        help="Folder of the archive, or a URL such as s3://bucket/folder. It is made where there is none.",
+        show_default=False,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="Where the recordings are now, if they have moved since they were indexed.",
+        show_default=False,
+    ),
+]
+
+
+def index(
+    archive: ArchiveOption,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT...]",
+            help="Recordings, folders, or quoted globs ('night/**/*.flac').",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="What listens: nano, clap, a Hugging Face id, or a folder. It never changes in an archive.",
+            show_default="nano, or the archive's",
+        ),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            "--hop",
+            min=0.0,
+            metavar="SECONDS",
+            help="Distance between vectors. A longer one takes less room, and short sounds score lower. It
+            never " "changes in an archive.", show_default="as in 'detect'",
+        ),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove recordings from the archive whose files are gone.")
+    ] = False,
+    root: Root = None,
+    channel: common.Channel = None,
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    batch_size: common.BatchSize = 16,
+    recursive: common.Recursive = True,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Listen to recordings once and store them as vectors, to be searched later by words and by sounds.
+
+    Only what is new or has changed is listened to; interrupted, it goes on.
+
+    Example: zsaudio index recordings/ --archive my-archive
+    """
+    common.set_verbosity(verbose, quiet)
+    if not inputs and not prune and root is None:
+        raise OptionError("nothing to do: name recordings or a folder, or give --prune or --root")
+    found = list(common.find_recordings(inputs or [], recursive))
+    paths = [item for item in found if isinstance(item, str)]
+    if "-" in paths:
+        raise OptionError("standard input cannot be indexed: what is found in it could not be played again")
+    n_failed = 0
+    for item in found:
+        if not isinstance(item, str):
+            common.message(str(item))
+            n_failed += 1
+    if inputs and not paths:
+        raise typer.Exit(1)
+    opened = _open(archive, model, hop, root, paths, device, dtype)
+    counts = dict.fromkeys(("added", "updated", "unchanged", "removed", "failed"), 0)
+    seconds = 0.0
+    added = opened.add(paths, prune=prune, batch_size=batch_size, channel=channel)
+    try:
+        for each in common.show_progress(added, len(paths), "listening", quiet):
+            counts[each.status] += 1
+            if each.status in ("added", "updated"):
+                seconds += each.duration_s
+            if each.error is not None:
+                common.message(str(each.error))
+                if debug:
+                    traceback.print_exception(each.error)
+    except KeyboardInterrupt:
+        common.message("interrupted; the same command goes on")
+        sys.exit(130)
+    for line in opened.set_aside:
+        common.message(f"{line}; it was set aside, and its recordings are indexed again when they are named")
+    if not quiet:
+        what = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+        heard = f" ({timedelta(seconds=round(seconds))} of sound)" if seconds else ""
+        size = opened.n_bytes() / 1e6
+        common.message(f"{archive}: {what or 'nothing new'}{heard}; {len(opened)} recordings, {size:.1f} MB")
+    if counts["failed"] or n_failed:
+        sys.exit(1)
+
+
+def _open(
+    location: str,
+    model: str | None,
+    hop: float | None,
+    root: Path | None,
+    paths: list[str],
+    device: str,
+    dtype: str,
+) -> "Archive":
+    """Open the archive, or make one."""
+    from zsaudio.archive.archive import Archive
+    from zsaudio.archive.store import Store
+
+    if Store(location).exists():
+        opened = Archive.open(location, model=model, device=device, dtype=dtype)
+        if hop is not None and abs(hop - opened.hop_s) > opened.hop_s / 2:
+            raise OptionError(f"{location}: has a vector every {opened.hop_s:g} s; --hop cannot change that")
+        if root is not None:
+            opened.move(root)
+        return opened
+    if not paths:
+        raise OptionError(f"{location}: no archive; name the recordings to make one from")
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    try:
+        common_folder = os.path.commonpath(folders)
+    except ValueError:  # several drives
+        common_folder = os.getcwd()
+    return Archive.create(
+        location, model=model or "nano", hop_s=hop, root=root or common_folder, device=device, dtype=dtype
+    )

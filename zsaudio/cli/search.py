@@ -1,0 +1,256 @@
+"""``zsaudio search``: the best stretches of an archive for words and for sounds."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zsaudio.cli import common
+from zsaudio.cli.detect import DetectFormat
+from zsaudio.cli.index import Root
+from zsaudio.errors import OptionError
+
+if TYPE_CHECKING:
+    from zsaudio.archive.archive import Archive
+    from zsaudio.archive.matches import Matches, Where
+    from zsaudio.labels import LabelSet
+    from zsaudio.output.event_writers import EventFormat
+
+ArchivePath = Annotated[
+    str, typer.Argument(metavar="ARCHIVE", help="What 'zsaudio index' made.", show_default=False)
+]
+SearchModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A folder that 'zsaudio adapt' made on the archive's model.",
+        show_default="the archive's model",
+    ),
+]
+PathPattern = Annotated[
+    str | None,
+    typer.Option("--path", metavar="GLOB", help="Only recordings whose path matches, as 'site-3/*'."),
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Only from this time on: 2026-05-01, or with T22:00."),
+]
+To = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Only before the end of this day, or time.")
+]
+Hours = Annotated[
+    str | None, typer.Option("--hours", metavar="H-H", help="Only these hours of the day: 22-4 is the night.")
+]
+_RANGE = re.compile(r"(.+)@(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
+_RANKED = ("table", "csv", "tsv", "jsonl")
+
+
+def search(
+    archive: ArchivePath,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORDS...]", help="What to find, each in quotes.", show_default=False),
+    ] = None,
+    labels: common.Labels = None,
+    labels_file: common.LabelsFile = None,
+    template: common.Templates = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="FILE[@FROM-TO]",
+            help="Find what sounds like this recording, or like these seconds of it. Can be repeated, and
+            goes " "together with words.",
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--unlike", metavar="FILE[@FROM-TO]", help="Find what does not sound like this."),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--top-k", "-k", min=1, help="The best of each label.", show_default="10"),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score", help="All events that 'detect' reports at this threshold; with -k the best."
+        ),
+    ] = None,
+    path: PathPattern = None,
+    since: From = None,
+    until: To = None,
+    hours: Hours = None,
+    model: SearchModel = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option("--smooth", min=0, metavar="SECONDS", help="As in 'detect'.", show_default="3"),
+    ] = None,
+    merge_gap: Annotated[
+        float | None,
+        typer.Option("--merge-gap", min=0, metavar="SECONDS", help="As in 'detect'.", show_default="1"),
+    ] = None,
+    root: Root = None,
+    format: Annotated[
+        DetectFormat, typer.Option("--format", "-f", help="Form of the results.")
+    ] = DetectFormat.table,
+    output: common.Output = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "-O", help="Write a file per recording into this folder."),
+    ] = None,
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Find the best stretches of an archive, without listening again.
+
+    Example: zsaudio search my-archive "glass breaking" --hours 22-4
+    """
+    common.set_verbosity(verbose, quiet)
+    from zsaudio.archive.archive import Archive
+    from zsaudio.detection.hysteresis import DetectionOptions
+    from zsaudio.output.event_writers import EVENT_FORMATS
+
+    form = EVENT_FORMATS[format.value]
+    if output and output_dir:
+        raise OptionError("give --output for one file or --output-dir for a file per recording, not both")
+    asked = _labels(words, labels, labels_file, template)
+    where = read_where(path, since, until, hours)
+    given = {"smooth_s": smooth, "merge_gap_s": merge_gap}
+    options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
+    opened = Archive.open(archive, model=model, root=root, device=device, dtype=dtype)
+    found = opened.search(
+        asked,
+        like=_sounds(opened, like),
+        unlike=_sounds(opened, unlike),
+        k=k,
+        min_score=min_score,
+        where=where,
+        options=options,
+    )
+    found = _near(found)
+    if not len(found):
+        common.message(
+            f"{archive}: no match" + (f" of {min_score:g} or more" if min_score is not None else "")
+        )
+    _write(found, format.value, form, output, output_dir)
+    end(found.problems)
+
+
+def read_where(path: str | None, since: str | None, until: str | None, hours: str | None) -> "Where":
+    """Return what ``--path``, ``--from``, ``--to`` and ``--hours`` ask for."""
+    from zsaudio.archive.matches import Where
+
+    both = None
+    if hours is not None:
+        found = re.fullmatch(r"(\d\d?)-(\d\d?)", hours.strip())
+        if not found:
+            raise OptionError(f"--hours {hours}: give two hours of the day, such as 22-4")
+        both = int(found[1]), int(found[2])
+    return Where(path, _moment("--from", since), _moment("--to", until, end_of_day=True), both)
+
+
+def _moment(name: str, text: str | None, end_of_day: bool = False) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise OptionError(
+            f"{name} {text}: give a day or a time, such as 2026-05-01 or 2026-05-01T22:00"
+        ) from error
+    if moment.tzinfo is not None:
+        raise OptionError(f"{name} {text}: give it in the recorder's time, without a time zone")
+    if end_of_day and len(text.strip()) <= 10:
+        from datetime import timedelta
+
+        moment += timedelta(days=1)
+    return moment
+
+
+def end(problems: Iterable[str]) -> None:
+    """Name what could not be searched; exit with 1 if there is any."""
+    lines = list(problems)
+    for line in lines:
+        common.message(f"{line}; it was left out: 'zsaudio index' on its recordings repairs the archive")
+    if lines:
+        sys.exit(1)
+
+
+def _labels(
+    words: list[str] | None, labels: list[str] | None, file: Path | None, templates: list[str] | None
+) -> "LabelSet | None":
+    from zsaudio.labels import LabelSet
+
+    sets = [LabelSet(words)] if words else []
+    if labels or file:
+        sets.append(common.read_labels(labels, file, None))
+    if not sets:
+        return None
+    joined = sets[0] if len(sets) == 1 else LabelSet.join(sets)
+    return LabelSet(joined, templates, joined.description) if templates else joined
+
+
+def _sounds(opened: "Archive", texts: list[str] | None) -> list[Any]:
+    """Return the vectors of ``--like`` and ``--unlike``."""
+    vectors = []
+    for text in texts or []:
+        found = _RANGE.fullmatch(text)
+        if os.path.exists(text) or not found:
+            vectors.append(opened.embed(text))
+            continue
+        from zsaudio.audio.reader import load_audio
+
+        first, last = float(found[2]), float(found[3])
+        samples, rate = load_audio(found[1])
+        if not first < last <= len(samples) / rate + 1e-3:
+            raise OptionError(f"{text}: the recording is {len(samples) / rate:.3f} s long")
+        vectors.append(opened.embed(samples[round(first * rate) : round(last * rate)], rate))
+    return vectors
+
+
+def _near(found: "Matches") -> "Matches":
+    """Name recordings below the current folder as the user would."""
+    here = os.getcwd() + os.sep
+    return replace(
+        found, matches=tuple(replace(match, clip=match.clip.removeprefix(here)) for match in found)
+    )
+
+
+def _write(
+    found: "Matches", name: str, form: "EventFormat", output: Path | None, output_dir: Path | None
+) -> None:
+    from zsaudio.output.outputs import StreamOutput, mirrored
+
+    clock = any(match.time is not None for match in found)
+    clips = list(found.ranked() if name in _RANKED else found.by_clip())
+    if output_dir is not None:
+        from zsaudio.output.event_writers import Place
+        from zsaudio.output.journal import replace_file
+
+        clips = list(found.by_clip())
+        targets = mirrored([clip.clip for clip in clips], [], form.suffix) if clips else {}
+        place = Place(clock=clock)
+        for clip in clips:
+            target = output_dir / targets[clip.clip]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(target, form.header(place) + form.write(clip, place))
+        return
+    if len(clips) > 1 and not form.combines:
+        raise OptionError(f"{name} holds one recording, and there are {len(clips)}: use --output-dir")
+    with common.open_output(output, [clip.clip for clip in clips]) as file:
+        sink = StreamOutput(file, form, clock)
+        for clip in clips:
+            sink.write(clip.clip, clip)
+        sink.close()

@@ -1,0 +1,136 @@
+"""Recordings as vectors: one embedding for each stretch of time, to be compared with labels later.
+
+A model with several frames per window gives one vector per frame, or for some frames in a row
+(``zsaudio.models.pooled``); a model that gives one embedding per window, as CLAP does, one for each hop
+between overlapping windows. Windows are those of ``Recognizer.detect``, so the logits of the vectors are
+those that it would compute.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from zsaudio.audio.reader import Source
+from zsaudio.audio.windows import Window, windower_for
+from zsaudio.detection.engine import Clip, Stage, batched_pass
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.listeners import FILE_HOP_S, WindowPlan, frames_kept, plan_windows
+from zsaudio.errors import OptionError
+from zsaudio.models.base import Encoder
+from zsaudio.models.pooled import Pooled
+from zsaudio.results import Embeddings
+
+SILENCE_DB = -120.0
+
+
+class Stretches:
+    """How a model hears recordings as stretches.
+
+    Parameters
+    ----------
+    model
+        Any encoder.
+    hop_s
+        Distance between vectors, in seconds; for a model with frames it is rounded to whole frames. None: as
+        in ``detect``, a frame, or half a window for a model without frames.
+
+    Attributes
+    ----------
+    encoder
+        The model with stretches as frames.
+    hop_s
+        The distance between vectors.
+    """
+
+    def __init__(self, model: Encoder, hop_s: float | None = None) -> None:
+        if hop_s is not None and not 0 < hop_s < np.inf:
+            raise OptionError(f"hop must be above 0 s, not {hop_s}")
+        localises = model.frame_s < model.window_s
+        if localises:
+            n_frames = max(1, round(hop_s / model.frame_s)) if hop_s else 1
+            if n_frames * model.frame_s > model.window_s:
+                raise OptionError(f"a hop of {hop_s} s is too long: {model.name} takes {model.window_s:g} s")
+            # a stretch is a whole number of frames, and so are what lies before and after it in a window
+            self.encoder: Encoder = Pooled(model, n_frames) if n_frames > 1 else model
+            options = DetectionOptions()
+        else:
+            self.encoder = model
+            options = DetectionOptions(hop_s=hop_s)
+        self.plan: WindowPlan = plan_windows(self.encoder, options, FILE_HOP_S)
+        self.hop_s = self.encoder.frame_s if localises else self.plan.hop / model.sample_rate
+
+    @property
+    def stage(self) -> Stage:
+        """The model at work in a batched pass."""
+        plan = self.plan
+        return Stage(
+            lambda rate: windower_for(self.encoder, rate, plan.window, plan.hop, plan.grid, plan.after),
+            self.encoder.encode_audio,
+        )
+
+    def start(self) -> "StretchReducer":
+        """Return what collects the stretches of a recording."""
+        return StretchReducer(self.encoder)
+
+    @property
+    def batch_size(self) -> int:
+        """The most windows that go through the model together: long ones would only take memory."""
+        return 4 if self.encoder.context_s else 16
+
+
+class StretchReducer:
+    """Collects the embeddings of one recording; a ``Reducer`` of the batched pass."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._rate = encoder.sample_rate
+        self._frame = round(encoder.frame_s * encoder.sample_rate)
+        self._onsets: list[float] = []
+        self._offsets: list[float] = []
+        self._loudness: list[float] = []
+        self._vectors: list[np.ndarray] = []
+
+    def push(self, stage: int, window: Window, output: np.ndarray) -> None:
+        """Take the embeddings of the next window, ``(n_frames, dim)``."""
+        power = np.square(window.samples, dtype=np.float32)
+        before = getattr(window.samples, "before", 0)
+        ratio = getattr(window.samples, "sample_rate", self._rate) / self._rate
+        for kept, start, end in frames_kept(window, len(output), self._frame):
+            first, last = (before + round((at - window.start) * ratio) for at in (start, end))
+            mean = float(power[first:last].mean()) if last > first else 0.0
+            self._onsets.append(start / self._rate)
+            self._offsets.append(end / self._rate)
+            self._loudness.append(max(SILENCE_DB, 10 * np.log10(max(mean, 1e-12))))
+            self._vectors.append(output[kept].astype(np.float16))
+
+    def finish(self, clip: Clip) -> Embeddings:
+        """Return the recording's vectors, or why there are none."""
+        if clip.error is not None or not self._vectors:
+            return Embeddings(clip.name, clip.duration_s, clip.sample_rate, error=clip.error)
+        return Embeddings(
+            clip.name,
+            clip.duration_s,
+            clip.sample_rate,
+            np.array(self._onsets),
+            np.array(self._offsets),
+            np.array(self._loudness, np.float32),
+            np.stack(self._vectors),
+        )
+
+
+def embed_stretches(
+    stretches: Stretches,
+    sources: Iterable[Source],
+    batch_size: int,
+    *,
+    sample_rate: int | None = None,
+    channel: int | None = None,
+) -> Iterator[Embeddings]:
+    """Yield the vectors of recordings, in order; the arguments are those of ``batched_pass``."""
+    return batched_pass(
+        sources,
+        [stretches.stage],
+        stretches.start,
+        min(batch_size, stretches.batch_size),
+        sample_rate=sample_rate,
+        channel=channel,
+    )
