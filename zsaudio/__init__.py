@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Archive": "archive.archive",
+    "ArchiveError": "errors",
     "AudioError": "errors",
     "ClipEvents": "results",
     "ClipTags": "results",
@@ -41,10 +43,12 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
 
 if TYPE_CHECKING:
+    from zsaudio.archive.archive import Archive as Archive
     from zsaudio.audio.microphone import microphone as microphone
     from zsaudio.audio.reader import load_audio as load_audio
     from zsaudio.detection.hysteresis import DetectionOptions as DetectionOptions
     from zsaudio.detection.hysteresis import EventDetector as EventDetector
+    from zsaudio.errors import ArchiveError as ArchiveError
     from zsaudio.errors import AudioError as AudioError
     from zsaudio.errors import DataError as DataError
     from zsaudio.errors import LabelError as LabelError

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 
@@ -19,12 +20,13 @@ from zsaudio.detection.listeners import (
     SoundListener,
 )
 from zsaudio.detection.scoring import Pool
+from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import DamagedAudioError, OptionError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import KeywordBank, LabelBank, Model, SpeechModel
+from zsaudio.models.base import EmbeddingBank, Encoder, KeywordBank, LabelBank, Model, SpeechModel, own_bank
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
-from zsaudio.results import ClipEvents, ClipTags, Event, Tag
+from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Tag
 
 log = logging.getLogger("zsaudio")
 
@@ -277,6 +279,54 @@ class Recognizer:
             yield from session.flush()
 
         return events()
+
+    def embed(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        hop_s: float | None = None,
+        channel: int | None = None,
+    ) -> Embeddings:
+        """Return one recording as vectors, to be compared with labels later.
+
+        Parameters
+        ----------
+        source, sample_rate, channel
+            As for ``detect``.
+        hop_s
+            Distance between vectors, in seconds; None: as in ``detect``. See ``zsaudio.detection.stretches``.
+
+        Raises
+        ------
+        AudioError
+            If the source cannot be used; the message says why.
+        OptionError
+            If the model has no embeddings, or the hop cannot be used.
+        """
+        stretches = Stretches(self._encoder(), hop_s)
+        (clip,) = embed_stretches(
+            stretches, [source], self.batch_size, sample_rate=sample_rate, channel=channel
+        )
+        _raise_or_warn(clip.error)
+        return clip
+
+    def embed_labels(self) -> np.ndarray:
+        """Return the embeddings of the labels that are sounds, ``(n_labels, dim)``, float32.
+
+        Raises
+        ------
+        OptionError
+            If the model has no embeddings.
+        """
+        self._encoder()
+        assert self._with_bank is not None
+        return own_bank(self._with_bank[1], EmbeddingBank).embeddings
+
+    def _encoder(self) -> Encoder:
+        if self.model is None or not hasattr(self.model, "encode_audio"):
+            raise OptionError(f"{self.model_name} gives no embeddings: they need a model of sounds that does")
+        return cast(Encoder, self.model)
 
     def _listeners(
         self, options: DetectionOptions, usual_hop_s: float, keyword_hop_s: float

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,15 +23,16 @@ from zsaudio.archive.matches import GROUPINGS, Count, Counts, Match, Matches, Wh
 from zsaudio.archive.query import Query, Scorer
 from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
 from zsaudio.archive.store import NewRecording, Shard, Store, Stored, live_recordings
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source
 from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
-from zsaudio.errors import ArchiveError, OptionError
+from zsaudio.errors import ArchiveError, OptionError, has_result
 from zsaudio.evaluation.embeddings import as_encoder, identity
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Encoder, Model
 from zsaudio.models.learned.adapted import Adapted
+from zsaudio.models.probe import probe, same_model
 from zsaudio.models.registry import load_model
 from zsaudio.results import Embeddings
 
@@ -44,7 +45,10 @@ _EPSILON_S = 1e-6
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a recording: added, updated, unchanged, removed, or failed and why."""
+    """What became of a recording: added, updated, unchanged, removed or failed.
+
+    ``error`` says why it failed; or, if it was added, why only a part of it was.
+    """
 
     clip: str
     status: str
@@ -162,7 +166,9 @@ class Archive:
         stretches = Stretches(encoder, hop_s)
         header = {
             "model": model if isinstance(model, str) else loaded.name,
-            "identity": identity(encoder),
+            "checksum": identity(encoder),
+            "probe": [round(float(value), 6) for value in probe(encoder)],
+            "scoring": _scoring(encoder),
             "pipeline": _pipeline(stretches),
             "hop_s": stretches.hop_s,
             "dim": encoder.dim,
@@ -209,11 +215,13 @@ class Archive:
         chosen = self._model if self._model is not None else self.model_name
         model = load_model(chosen, self._device, self._dtype) if isinstance(chosen, str) else chosen
         base: Any = getattr(model, "base", model)
-        if not hasattr(base, "encode_audio") or identity(base) != self._header["identity"]:
+        if not hasattr(base, "encode_audio") or not same_model(
+            probe(base), np.array(self._header["probe"], np.float32)
+        ):
             another = "this version of it" if base.name == self.model_name else f"'{base.name}'"
             raise ArchiveError(
-                f"{self._store.location}: holds vectors of '{self.model_name}', which cannot be compared with "
-                f"those of {another}; use the model that made them, or index into another archive"
+                f"{self._store.location}: holds vectors of '{self.model_name}', which cannot be compared "
+                f"with those of {another}; use the model that made them, or index into another archive"
             )
         pipeline = _pipeline(Stretches(base, self.hop_s))
         if pipeline != self._header["pipeline"]:
@@ -293,7 +301,7 @@ class Archive:
         embedded = embed_stretches(self._stretches, todo, batch_size, channel=channel)
         try:
             for path, clip in zip(todo, embedded, strict=True):
-                if clip.error is not None:
+                if not has_result(clip.error):
                     yield Added(path, "failed", error=clip.error)
                     continue
                 relative = self._relative(path)
@@ -302,7 +310,7 @@ class Archive:
                 if n_bytes >= _SHARD_BYTES or time.monotonic() - last >= _COMMIT_S:
                     self._store.append(waiting)
                     waiting, n_bytes, last = [], 0, time.monotonic()
-                yield Added(path, "updated" if relative in known else "added", clip.duration_s)
+                yield Added(path, "updated" if relative in known else "added", clip.duration_s, clip.error)
         finally:
             if waiting:
                 self._store.append(waiting)
@@ -391,8 +399,8 @@ class Archive:
     def embed(self, source: Source, sample_rate: int | None = None) -> np.ndarray:
         """Return the vector ``(dim,)`` of a sound, float32: the mean over its stretches, for ``like``."""
         (clip,) = embed_stretches(self._stretches, [source], 1, sample_rate=sample_rate)
-        if clip.error is not None:
-            raise clip.error
+        if not has_result(clip.error):
+            raise cast(Exception, clip.error)
         lengths = clip.offsets - clip.onsets
         return np.average(clip.vectors.astype(np.float32), axis=0, weights=lengths).astype(np.float32)
 
@@ -493,6 +501,15 @@ def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
         started.isoformat() if started else None,
     )
     return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors)
+
+
+def _scoring(encoder: Any) -> dict[str, Any]:
+    """Return the numbers by which others can score the vectors: scale and bias, and CLAP's background."""
+    return {
+        name: np.asarray(getattr(encoder, name)).tolist()
+        for name in ("scale", "bias", "background")
+        if hasattr(encoder, name)
+    }
 
 
 def _pipeline(stretches: Stretches) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 from zsaudio.detection.scoring import to_scores
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Encoder, LabelBank
-from zsaudio.models.replay import logits_from
 
 STRENGTH, SHARPNESS = 10.0, 5.5
 _CHUNK = 4096  # rows that are made float32 together: they stay in a CPU's cache
@@ -105,9 +104,7 @@ class Scorer:
         if self._bank is None:
             logits = np.full((len(frames), 1), -STRENGTH / 2, np.float32)
         else:
-            # a window of a model without frames is one vector
-            windows = [frames] if self._model.frame_s < self._model.window_s else list(frames[:, None])
-            logits = np.concatenate(logits_from(self._model, windows, self._bank))
+            (logits,) = self._model.compare([frames], self._bank)
         if self._keys:
             unit = _unit(frames)
             gain = sum(sign * likeness(unit, keys) for keys, sign in self._keys)

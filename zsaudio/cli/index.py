@@ -62,8 +62,9 @@ def index(
             "--hop",
             min=0.0,
             metavar="SECONDS",
-            help="Distance between vectors. A longer one takes less room, and short sounds score lower. It
-            never " "changes in an archive.", show_default="as in 'detect'",
+            help="Distance between vectors. A longer one takes less room, and short sounds score lower. It "
+            "never changes in an archive.",
+            show_default="as in 'detect'",
         ),
     ] = None,
     prune: Annotated[
@@ -109,21 +110,27 @@ def index(
             if each.status in ("added", "updated"):
                 seconds += each.duration_s
             if each.error is not None:
+                n_failed += 1
                 common.message(str(each.error))
                 if debug:
                     traceback.print_exception(each.error)
     except KeyboardInterrupt:
         common.message("interrupted; the same command goes on")
         sys.exit(130)
+    _report(opened, counts, seconds, quiet)
+    if n_failed:
+        sys.exit(1)
+
+
+def _report(opened: "Archive", counts: dict[str, int], seconds: float, quiet: bool) -> None:
+    """Say what was done."""
     for line in opened.set_aside:
         common.message(f"{line}; it was set aside, and its recordings are indexed again when they are named")
     if not quiet:
         what = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         heard = f" ({timedelta(seconds=round(seconds))} of sound)" if seconds else ""
         size = opened.n_bytes() / 1e6
-        common.message(f"{archive}: {what or 'nothing new'}{heard}; {len(opened)} recordings, {size:.1f} MB")
-    if counts["failed"] or n_failed:
-        sys.exit(1)
+        common.message(f"{what or 'nothing new'}{heard}; {len(opened)} recordings, {size:.1f} MB")
 
 
 def _open(

@@ -67,8 +67,8 @@ def search(
         typer.Option(
             "--like",
             metavar="FILE[@FROM-TO]",
-            help="Find what sounds like this recording, or like these seconds of it. Can be repeated, and
-            goes " "together with words.",
+            help="Find what sounds like this recording, or like these seconds of it. Can be repeated, and "
+            "goes together with words.",
         ),
     ] = None,
     unlike: Annotated[

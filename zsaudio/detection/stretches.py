@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from zsaudio.audio.reader import Source
+from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import Window, windower_for
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -103,8 +103,8 @@ class StretchReducer:
             self._vectors.append(output[kept].astype(np.float16))
 
     def finish(self, clip: Clip) -> Embeddings:
-        """Return the recording's vectors, or why there are none."""
-        if clip.error is not None or not self._vectors:
+        """Return the recording's vectors, or why there are none, or not all."""
+        if not clip.has_result or not self._vectors:
             return Embeddings(clip.name, clip.duration_s, clip.sample_rate, error=clip.error)
         return Embeddings(
             clip.name,
@@ -114,6 +114,7 @@ class StretchReducer:
             np.array(self._offsets),
             np.array(self._loudness, np.float32),
             np.stack(self._vectors),
+            clip.error,
         )
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank
-from zsaudio.models.replay import logits_from
+from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing
 
 
-class Pooled:
+class Pooled(LogitsByComparing):
     """An encoder whose frames are *stretches*: several frames of another encoder in a row.
 
     The embedding of a stretch is the mean of its frames' embeddings, each weighted by its amplitude (root
@@ -49,11 +48,7 @@ class Pooled:
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(n_stretches, n_labels)`` for its embeddings."""
-        return logits_from(self.base, embeddings, bank)
-
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(n_stretches, n_labels)``."""
-        return self.compare(self.encode_audio(windows), bank)
+        return self.base.compare(embeddings, bank)
 
     def _amplitude(self, window: np.ndarray, n_frames: int) -> np.ndarray:
         """Return the root mean square of each frame of a window, ``(n_frames, 1)``, above 0."""

@@ -104,8 +104,7 @@ class Clap(LogitsByComparing):
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(n_frames, n_labels)`` of each label against generic background."""
         labels = own_bank(bank, EmbeddingBank).embeddings
-        background = self.encode_text(BACKGROUND)
-        scale = self._audio.scale
+        background, scale = self.background, self.scale
         logits = []
         for embedding in embeddings:
             reference = scale * embedding @ background.T
@@ -133,6 +132,16 @@ class Clap(LogitsByComparing):
                 self._cache.put(prompt, embedding)
         known = [self._cache.get(prompt) for prompt in prompts]
         return np.stack(known) if known else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by."""
+        return float(self._audio.scale)
+
+    @property
+    def background(self) -> np.ndarray:
+        """The embeddings of generic background, ``(n_prompts, dim)``."""
+        return self.encode_text(BACKGROUND)
 
     @property
     def dtype(self) -> torch.dtype:
