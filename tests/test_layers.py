@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "zsaudio"
 # From the ground up. A package imports from its own floor only itself, else from floors below.
 FLOORS = (
@@ -63,6 +65,22 @@ print(sorted(heavy & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_it_can_be_imported_beside_a_folder_of_its_name(tmp_path: Path) -> None:
+    """As from the folder that a clone is in."""
+    (tmp_path / "zsaudio").mkdir()
+    code = "import zsaudio; print(zsaudio.Recognizer.__name__)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "Recognizer\n"
+
+
+@pytest.mark.parametrize(("folder", "other"), [("benchmarks", "training"), ("training", "benchmarks")])
+def test_benchmarks_and_recipes_do_not_import_each_other(folder: str, other: str) -> None:
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        assert f"from {other}" not in path.read_text(encoding="utf-8"), path
 
 
 def test_public_names_exist() -> None:
