@@ -170,7 +170,7 @@ def main() -> None:
     beaten = True
     for level_db in LEVELS_DB:
         scenes = list(make_scenes(clips, level_db, arguments.seed))
-        ours = measure(scenes, labels, lambda samples: recognizer.detect(samples, RATE, options))
+        ours = measure(scenes, labels, lambda samples: recognizer.detect(samples, RATE, options=options))
         theirs = measure(scenes, labels, lambda samples: naive(recognizer, samples))
         for name, (segment, onset, n_events) in (("zsaudio", ours), ("naive, 2 s", theirs)):
             print(f"| {level_db} dB | {name} | {n_events} | {segment:.3f} | {onset:.3f} |")

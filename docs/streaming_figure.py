@@ -25,7 +25,7 @@ def main() -> None:
     recognizer = Recognizer("siren, dog barking", model)
     options = DetectionOptions(hop_s=HOP_S)
     frames: list[FrameScores] = []
-    events = list(recognizer.stream([samples], RATE, options, on_scores=frames.append))
+    events = list(recognizer.stream([samples], RATE, options=options, on_scores=frames.append))
     events = [event for event in events if event.label == "siren"]
     plan = plan_windows(model, options, HOP_S)
 

@@ -44,7 +44,7 @@ def main() -> None:
     rows = csv.writer(sys.stdout)
     rows.writerow(["onset", "offset", "label", "score"])
     unhurried = zsaudio.DetectionOptions(hop_s=30)  # long stretches cost least; the events are the same
-    for event in recognizer.stream(blocks, rate, unhurried):
+    for event in recognizer.stream(blocks, rate, options=unhurried):
         rows.writerow([f"{event.onset:.2f}", f"{event.offset:.2f}", event.label, f"{event.score:.2f}"])
         sys.stdout.flush()
 

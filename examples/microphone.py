@@ -6,7 +6,6 @@ Needs the extra: ``pip install "zsaudio[mic]"``, and on Linux the library libpor
 import argparse
 
 import zsaudio
-from zsaudio.detection.hysteresis import LIVE
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("labels", nargs="?", default="@home")
@@ -14,10 +13,11 @@ parser.add_argument("--input", help="part of the microphone's name")
 arguments = parser.parse_args()
 
 recognizer = zsaudio.Recognizer(arguments.labels)
+options = zsaudio.DetectionOptions.live(recognizer.model)  # early rather than exact
 with zsaudio.microphone(arguments.input) as microphone:
     print(f"listening to {microphone.name} at {microphone.sample_rate} Hz; Ctrl-C ends", flush=True)
     try:
-        for event in recognizer.stream(microphone, options=LIVE):  # LIVE: early rather than exact
+        for event in recognizer.stream(microphone, options=options):
             clock = microphone.clock.at(event.onset)
             length_s = event.offset - event.onset
             print(f"{clock:%H:%M:%S}  {length_s:5.1f} s  {event.score:.2f}  {event.label}", flush=True)

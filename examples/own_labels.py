@@ -14,10 +14,12 @@ labels = LabelSet(
 )
 clip = Path(__file__).parent / "audio" / "speech_and_smoke_alarm.flac"
 
+recognizer = zsaudio.Recognizer(labels)
+
 print("Is it there? Both can be:")
-for tag in zsaudio.Recognizer(labels).tag(clip):
+for tag in recognizer.tag(clip):
     print(f"  {tag.score:.2f}  {tag.label}")
 
 print("Which one is it? The scores share one:")
-for tag in zsaudio.Recognizer(labels, exclusive=True).tag(clip, min_score=0):
+for tag in recognizer.tag(clip, exclusive=True, min_score=0):
     print(f"  {tag.score:.2f}  {tag.label}")

@@ -1,15 +1,18 @@
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 from conftest import ToneModel, approx, tone
+from tone_speech import ToneSpeech
 
 from zsaudio.errors import AudioError, ModelError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
+from zsaudio.results import Event, Tag
 
 LABELS = ["440", "1000"]
 SURE, ABSENT = approx(1.0, abs=1e-4), approx(0.0, abs=1e-4)
@@ -45,14 +48,14 @@ def test_pools() -> None:
     clip = np.concatenate([tone(440, 2.0), tone(1000, 6.0)])
     pools: list[tuple[Literal["max", "mean"], object]] = [("max", SURE), ("mean", approx(0.25, abs=1e-3))]
     for pool, score in pools:
-        tags = Recognizer(LABELS, ToneModel(), pool=pool).tag(clip, sample_rate=16_000)
+        tags = Recognizer(LABELS, ToneModel()).tag(clip, 16_000, pool=pool)
         assert dict((t.label, t.score) for t in tags)["440"] == score
 
 
 def test_exclusive_scores_sum_to_one() -> None:
     clip = np.concatenate([tone(440, 2.0), tone(1000, 2.0)])
     for pool in ("max", "mean"):
-        tags = Recognizer(LABELS, ToneModel(), exclusive=True, pool=pool).tag(clip, sample_rate=16_000)
+        tags = Recognizer(LABELS, ToneModel()).tag(clip, 16_000, exclusive=True, pool=pool)
         assert [tag.score for tag in tags] == [pytest.approx(0.5), pytest.approx(0.5)]
 
 
@@ -111,7 +114,7 @@ def test_results_are_lazy(recognizer: Recognizer) -> None:
 
 def test_wrong_options(recognizer: Recognizer) -> None:
     with pytest.raises(OptionError, match="pool must be 'max' or 'mean', not 'median'"):
-        Recognizer(LABELS, ToneModel(), pool="median")  # type: ignore[arg-type]
+        recognizer.tag_batch([], pool="median")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="batch_size must be at least 1"):
         Recognizer(LABELS, ToneModel(), batch_size=0)
     with pytest.raises(OptionError, match="top_k"):
@@ -135,6 +138,69 @@ def test_an_error_of_the_model_is_no_error_of_the_clip() -> None:
 
 def test_clap_through_the_recognizer(clap_slaney: Path, write_wav: Callable[..., Path]) -> None:
     path = write_wav("a.wav", tone(440, 12.0, 44_100), 44_100)
-    first, second = (Recognizer(LABELS, str(clap_slaney), exclusive=True).tag(path) for _ in range(2))
+    first, second = (Recognizer(LABELS, str(clap_slaney)).tag(path, exclusive=True) for _ in range(2))
     assert first == second
     assert sum(tag.score for tag in first) == pytest.approx(1.0)
+
+
+def test_a_channel_can_be_tagged(recognizer: Recognizer) -> None:
+    stereo = np.stack([tone(440, 1.0), tone(1000, 1.0)], axis=1)
+    for channel, label in ((0, "440"), (1, "1000")):
+        (first, second) = recognizer.tag(stereo, 16_000, channel=channel)
+        assert (first.label, first.score, second.score) == (label, SURE, ABSENT)
+    assert [tag.score for tag in recognizer.tag(stereo, 16_000)] == [SURE, SURE]
+    with pytest.raises(AudioError, match="has no channel 2"):
+        recognizer.tag(stereo, 16_000, channel=2)
+
+
+def test_other_labels_share_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(kind: str, model: object) -> Callable[..., object]:
+        def loading(name: str, *_: object) -> object:
+            loaded.append(f"{kind} {name}")
+            return model
+
+        return loading
+
+    monkeypatch.setattr("zsaudio.recognizer.load_model", load("sounds", ToneModel()))
+    monkeypatch.setattr("zsaudio.recognizer.load_keyword_model", load("keywords", ToneSpeech()))
+    first = Recognizer("440, 1000", "tones", keyword_model="letters", batch_size=3)
+    assert (loaded, first.model_name) == (["sounds tones"], "tones")
+    second = first.with_labels(["2000"])
+    assert second.model is first.model and second.batch_size == 3
+    assert second.tag(tone(2000, 1.0), 16_000)[0].score == SURE
+    assert [tag.label for tag in first.tag(tone(1000, 1.0), 16_000)] == ["1000", "440"]  # as before
+    both = second.with_labels(["440", "keyword: abc"])
+    assert both.model is first.model and loaded == ["sounds tones", "keywords letters"]
+    assert (
+        both.with_labels("keyword: face").with_labels("440, keyword: abc").keyword_model is both.keyword_model
+    )
+    assert len(loaded) == 2
+
+
+def test_recognizers_are_shown_by_their_labels_and_models(recognizer: Recognizer) -> None:
+    assert repr(recognizer) == "Recognizer(LabelSet(['440', '1000']), model='tones')"
+
+
+def test_threads_share_a_recognizer() -> None:
+    """The bundled models: sounds and keywords, tags and events, of clips of different lengths."""
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(0, 0.1, round(seconds * 16_000)) for seconds in (0.4, 2.5, 1.3, 4.0)]
+    recognizer = Recognizer(["rain", "siren", "keyword: good evening"])
+    expected = [(recognizer.tag(clip, 16_000), recognizer.detect(clip, 16_000)) for clip in clips]
+
+    def work(number: int) -> list[tuple[int, list[Tag], list[Event]]]:
+        order = rng.permutation(len(clips)) if number == 0 else np.roll(range(len(clips)), number)
+        other = recognizer.with_labels(["rain", "siren", "keyword: good evening"])
+        return [
+            (index, used.tag(clips[index], 16_000), used.detect(clips[index], 16_000))
+            for index in order
+            for used in (recognizer, other)
+        ]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [result for results in pool.map(work, range(4)) for result in results]
+    assert len(found) == 4 * 4 * 2
+    for index, tags, events in found:
+        assert (tags, events) == expected[index]

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
-from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.labels import LabelSet
 from zsaudio.models.speech.alignment import Calibration, KeywordSpotter
 from zsaudio.models.speech.nano_keyword import NanoKeyword
@@ -173,7 +172,7 @@ def quiet(options: argparse.Namespace) -> None:
         sounds.append(soxr.resample(wave.mean(axis=1), rate, RATE))
     stream = np.concatenate(sounds)[: 3600 * RATE]
     labels = [f"keyword: {phrase}" for phrase in QUIET]
-    events = Recognizer(labels, keyword_model=model).detect(stream, RATE, DetectionOptions())
+    events = Recognizer(labels, keyword_model=model).detect(stream, RATE)
     print(
         f"{len(events)} events of {len(labels)} keywords in {len(stream) / RATE / 3600:.2f} h "
         f"without speech: {events}"

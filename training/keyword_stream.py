@@ -148,7 +148,7 @@ def with_zsaudio(
     """Return all events of each phrase, and how many times faster than real time that was."""
     recognizer = Recognizer([f"keyword: {said(phrase)}" for phrase in phrases], keyword_model=load(options))
     started = time.perf_counter()
-    events = recognizer.detect(stream, RATE, DetectionOptions(threshold=1e-4))
+    events = recognizer.detect(stream, RATE, options=DetectionOptions(threshold=1e-4))
     spent = time.perf_counter() - started
     return {phrase: [e for e in events if e.label == f"keyword: {phrase}"] for phrase in phrases}, spent
 

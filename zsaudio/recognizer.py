@@ -1,13 +1,13 @@
-"""The recogniser: joins audio, windows, model and scores; no mathematics of its own."""
+"""The recogniser joins audio, windows, models and scores; it computes nothing itself."""
 
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from zsaudio.audio.sources import Source, sources_of
+from zsaudio.audio.sources import Source
 from zsaudio.detection.clips import Tagger
 from zsaudio.detection.events import EventSession, OnScores, find_events
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -32,31 +32,30 @@ log = logging.getLogger("zsaudio")
 
 
 class Recognizer:
-    """Tells which labels are heard in recordings.
+    """Recognises labels in recordings and streams.
+
+    A recogniser can be used by several threads at once: its methods keep what they compute to themselves, and
+    give the same results as one after another. An iterator or an ``EventSession`` that a method returns
+    belongs to one thread at a time.
 
     Parameters
     ----------
     labels
-        What to listen for: a list of names, a text such as ``"dog barking, rain"`` or ``"@home"``, or a
+        What to recognise: a list of names, a text such as ``"dog barking, rain"`` or ``"@home"``, or a
         ``LabelSet``.
     model
-        What listens for sounds: a name from ``available_models()``, the Hugging Face id of a CLAP checkpoint,
-        a local folder, or a loaded model. Not loaded where all labels are keywords.
+        The model for sounds: a name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, a
+        local folder, or a loaded model. It is not loaded if all labels are keywords.
     keyword_model
-        What listens for keywords, labels that start with ``keyword:``: ``"nano-keyword"``, the Hugging Face
-        id or folder of a CTC checkpoint, or a loaded model. Not loaded where no label is a keyword.
+        The model for keywords, which are labels that start with ``keyword:``: ``"nano-keyword"``, the Hugging
+        Face id or folder of a CTC checkpoint, or a loaded model. It is not loaded if no label is a keyword.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
         Precision of a CLAP model: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-    exclusive
-        Ask which one of the labels it is (softmax, sums to one) instead of whether each is there.
-    pool
-        ``"max"``: a clip's score is that of its best window; ``"mean"``: the mean over its windows. Of a
-        keyword, the best place always counts.
     batch_size
-        Windows that go through the model together, across files. On a processor CLAP takes them one by one
-        in any case; a GPU never gets more than this at once.
+        Number of windows in a batch, across recordings. CLAP on a CPU takes them one by one in any case; a
+        GPU never gets more than this at once.
 
     Raises
     ------
@@ -79,16 +78,19 @@ class Recognizer:
         keyword_model: str | SpeechModel = "nano-keyword",
         device: str = "auto",
         dtype: str = "auto",
-        exclusive: bool = False,
-        pool: Pool = "max",
         batch_size: int = 16,
     ) -> None:
-        if pool not in ("max", "mean"):
-            raise OptionError(f"pool must be 'max' or 'mean', not {pool!r}")
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, not {batch_size}")
         self.labels = LabelSet.of(labels)
-        self.exclusive, self.pool, self.batch_size = exclusive, pool, batch_size
+        self.batch_size = batch_size
+        self._given: dict[str, Any] = {
+            "model": model,
+            "keyword_model": keyword_model,
+            "device": device,
+            "dtype": dtype,
+            "batch_size": batch_size,
+        }
         started = time.perf_counter()
         self._sounds = [label for label in self.labels if not label.is_keyword]
         self._keywords = [label for label in self.labels if label.is_keyword]
@@ -122,39 +124,70 @@ class Recognizer:
 
     @property
     def model_name(self) -> str:
-        """The names of the models that listen."""
+        """The names of the loaded models."""
         return " + ".join(model.name for model in (self.model, self.keyword_model) if model is not None)
+
+    def with_labels(self, labels: LabelSet | str | Iterable[str | Label]) -> "Recognizer":
+        """Return a recogniser for other labels that shares the loaded models.
+
+        Takes labels as the constructor does, and raises the same errors. A model that was not loaded so far
+        is loaded if the new labels need it.
+        """
+        given = self._given | {
+            "model": self.model or self._given["model"],
+            "keyword_model": self.keyword_model or self._given["keyword_model"],
+        }
+        return Recognizer(labels, **given)
 
     def tag(
         self,
         source: Source,
         sample_rate: int | None = None,
         *,
+        channel: int | None = None,
         top_k: int | None = None,
         min_score: float | None = None,
+        exclusive: bool = False,
+        pool: Pool = "max",
     ) -> list[Tag]:
         """Return the tags of one clip, best first.
 
         Parameters
         ----------
         source
-            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
-            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
-            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
+            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
         sample_rate
-            Rate of an array or a tensor, in Hz.
+            Rate of an array, in Hz.
+        channel
+            Use this channel (0 is the first) instead of the mean of all.
         top_k
-            Return at most this many; None: all.
+            Return at most this many tags; None: all.
         min_score
-            Leave out lower scores; None: those below their label's own threshold, where it has one.
+            Leave out lower scores. None: leave out scores below the label's own threshold, if it has one.
+        exclusive
+            Softmax over the labels (which one of them is it?) instead of independent scores (is it there?).
+        pool
+            How the windows of a long clip are pooled. ``"max"``: the score of the best window; ``"mean"``:
+            the mean over the windows. Keywords always count where they fit best.
 
         Raises
         ------
         AudioError
             If the source cannot be used; the message says why.
+        OptionError
+            If an option is out of its range.
         """
-        (clip,) = self.tag_batch([source], sample_rate, top_k=top_k, min_score=min_score)
-        _raise_or_warn(clip.error)
+        (clip,) = self.tag_batch(
+            [source],
+            sample_rate,
+            channel=channel,
+            top_k=top_k,
+            min_score=min_score,
+            exclusive=exclusive,
+            pool=pool,
+        )
+        if clip.error is not None:
+            raise clip.error
         return list(clip.tags)
 
     def tag_batch(
@@ -162,71 +195,80 @@ class Recognizer:
         sources: Iterable[Source],
         sample_rate: int | None = None,
         *,
+        channel: int | None = None,
         top_k: int | None = None,
         min_score: float | None = None,
+        exclusive: bool = False,
+        pool: Pool = "max",
     ) -> Iterator[ClipTags]:
         """Yield the tags of many clips, in order, while the next ones are being decoded.
 
-        Takes what ``tag`` takes. A clip that cannot be used costs only itself: its ``error`` says why; a
-        damaged one has an ``error`` and the tags of the part that can be decoded. Memory does not grow with
-        the number of clips nor with their lengths.
+        Takes what ``tag`` takes. A clip that cannot be read has an ``error`` that says why, and the others go
+        on. Memory grows neither with the number of clips nor with their lengths.
         """
         if top_k is not None and top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise OptionError(f"min_score must be between 0 and 1, not {min_score}")
-        tagger = Tagger(self.labels, self._with_bank, self._keywords_with_bank, self.pool, self.exclusive)
-        sources = sources_of(sources)
-        return tagger.tag(sources, self.batch_size, sample_rate=sample_rate, top_k=top_k, min_score=min_score)
+        if pool not in ("max", "mean"):
+            raise OptionError(f"pool must be 'max' or 'mean', not {pool!r}")
+        tagger = Tagger(self.labels, self._with_bank, self._keywords_with_bank, pool, exclusive)
+        return tagger.tag(
+            sources,
+            self.batch_size,
+            sample_rate=sample_rate,
+            channel=channel,
+            top_k=top_k,
+            min_score=min_score,
+        )
 
     def detect(
         self,
         source: Source,
         sample_rate: int | None = None,
+        *,
         options: DetectionOptions | None = None,
         channel: int | None = None,
     ) -> list[Event]:
         """Return the events of one recording of any length, by onset.
 
-        The same as ``sorted(stream(blocks of it))``.
+        They are the events of ``stream`` on the same audio, sorted.
 
         Parameters
         ----------
         source
-            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
-            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
-            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
+            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
         sample_rate
-            Rate of an array or a tensor, in Hz.
+            Rate of an array, in Hz.
         options
             How events are found.
         channel
-            Listen to this channel (0 is the first) instead of the mean of all.
+            Use this channel (0 is the first) instead of the mean of all.
 
         Raises
         ------
         AudioError
             If the source cannot be used; the message says why.
         """
-        (clip,) = self.detect_batch([source], sample_rate, options, channel)
-        _raise_or_warn(clip.error)
+        (clip,) = self.detect_batch([source], sample_rate, options=options, channel=channel)
+        if clip.error is not None:
+            raise clip.error
         return list(clip.events)
 
     def detect_batch(
         self,
         sources: Iterable[Source],
         sample_rate: int | None = None,
+        *,
         options: DetectionOptions | None = None,
         channel: int | None = None,
-        *,
         on_scores: OnScores | None = None,
     ) -> Iterator[ClipEvents]:
         """Yield the events of many recordings, in order, while the next audio is being decoded.
 
-        Takes what ``detect`` takes. A recording that cannot be used costs only itself: its ``error`` says
-        why; a damaged one has an ``error`` and the events of the part that can be decoded. ``on_scores`` is
-        called with each frame of a recording before that recording is yielded. Memory
-        does not grow with the number of recordings nor with their lengths.
+        Takes what ``detect`` takes. A recording that cannot be read has an ``error`` that says why, and the
+        others go on. ``on_scores`` is called with each frame of a recording before that recording is yielded.
+        Memory grows neither with the number of recordings nor with their lengths.
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
         # long windows: a few together keep the CPU's threads busy, more would only take memory
@@ -234,7 +276,7 @@ class Recognizer:
         if self.model is None or self.model.context_s:
             batch_size = min(batch_size, 4)
         return find_events(
-            sources_of(sources),
+            sources,
             listeners,
             self.labels,
             batch_size,
@@ -243,12 +285,47 @@ class Recognizer:
             on_scores=on_scores,
         )
 
+    def session(
+        self,
+        sample_rate: int,
+        *,
+        options: DetectionOptions | None = None,
+        on_scores: OnScores | None = None,
+    ) -> EventSession:
+        """Return a session that takes a stream block by block, for code that gets audio pushed to it.
+
+        ``session.push(block)`` returns the events that have closed, ``session.flush()`` the last ones. They
+        are the events of ``stream``, which pulls its blocks instead.
+
+        Parameters
+        ----------
+        sample_rate
+            Rate of the blocks, in Hz.
+        options, on_scores
+            As for ``stream``.
+
+        Raises
+        ------
+        OptionError
+            If the rate is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> session = Recognizer(["silence"]).session(16_000)
+        >>> events = session.push(np.zeros(48_000, np.float32))
+        >>> [event.label for event in events + session.flush()]
+        ['silence']
+        """
+        listeners = self._listeners(options or DetectionOptions(), LIVE_HOP_S, KEYWORD_HOP_S)
+        return EventSession(sample_rate, listeners, self.labels, on_scores)
+
     def stream(
         self,
         blocks: Iterable[np.ndarray],
         sample_rate: int | None = None,
-        options: DetectionOptions | None = None,
         *,
+        options: DetectionOptions | None = None,
         on_scores: OnScores | None = None,
     ) -> Iterator[Event]:
         """Yield the events of a stream as they close, pulling one block at a time.
@@ -258,20 +335,24 @@ class Recognizer:
         blocks
             float32 mono arrays of any length; events do not depend on how the audio is cut.
         sample_rate
-            Rate of the blocks, in Hz; a source of blocks that has a ``sample_rate``, as a microphone does,
-            needs none here.
+            Rate of the blocks, in Hz. A source of blocks with a ``sample_rate``, such as a microphone, needs
+            none here.
         options
-            How events are found. By default they are exactly those of ``detect``, which takes the model's
-            ``context_s`` and a hop of time; ``zsaudio.detection.hysteresis.LIVE`` is earlier and
-            differs slightly.
+            How events are found. By default they are exactly those of ``detect``, and are reported as late as
+            the model's context demands. With ``DetectionOptions.live(recognizer.model)`` they are reported
+            earlier, and differ slightly.
         on_scores
-            Called with every frame's scores as they are computed.
+            Called with the scores of every frame as they are computed.
+
+        Raises
+        ------
+        OptionError
+            If the rate is not known or out of range.
         """
         sample_rate = sample_rate or getattr(blocks, "sample_rate", None)
         if sample_rate is None:
             raise OptionError("a stream of arrays needs its sample_rate")
-        listeners = self._listeners(options or DetectionOptions(), LIVE_HOP_S, KEYWORD_HOP_S)
-        session = EventSession(sample_rate, listeners, self.labels, on_scores)
+        session = self.session(sample_rate, options=options, on_scores=on_scores)
 
         def events() -> Iterator[Event]:
             for block in blocks:
@@ -327,6 +408,10 @@ class Recognizer:
         if self.model is None or not hasattr(self.model, "encode_audio"):
             raise OptionError(f"{self.model_name} gives no embeddings: they need a model of sounds that does")
         return cast(Encoder, self.model)
+
+    def __repr__(self) -> str:
+        """Return the labels and the loaded models."""
+        return f"Recognizer({self.labels!r}, model={self.model_name!r})"
 
     def _listeners(
         self, options: DetectionOptions, usual_hop_s: float, keyword_hop_s: float

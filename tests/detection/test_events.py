@@ -9,7 +9,7 @@ import pytest
 from conftest import ToneModel, tone
 
 from zsaudio.audio.windows import Window
-from zsaudio.detection.hysteresis import LIVE, DetectionOptions
+from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.listeners import frames_kept, plan_windows
 from zsaudio.errors import AudioError, OptionError
 from zsaudio.labels import Label, LabelSet
@@ -123,8 +123,8 @@ def test_hops_do_not_matter_to_a_model_of_bounded_context() -> None:
     assert len(expected) >= 3
     for hop_s in (0.1, 0.5, 0.7, 5.0, 100.0):
         options = DetectionOptions(hop_s=hop_s)
-        assert_same(recognizer.detect(samples, 8_000, options), expected, 1e-6)
-        assert_same(sorted(recognizer.stream(cut(samples, 509), 8_000, options)), expected, 1e-6)
+        assert_same(recognizer.detect(samples, 8_000, options=options), expected, 1e-6)
+        assert_same(sorted(recognizer.stream(cut(samples, 509), 8_000, options=options)), expected, 1e-6)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.1, 0.85, 1.2, 3.99, 4.0, 4.01, 30.7, 31.4])
@@ -134,7 +134,7 @@ def test_frames_fill_the_whole_time_once(seconds: float) -> None:
         for hop_s in (None, 0.3, 1.9):
             frames: list[FrameScores] = []
             stream = Recognizer(LABELS, model()).stream(
-                [samples], 8_000, DetectionOptions(hop_s=hop_s), on_scores=frames.append
+                [samples], 8_000, options=DetectionOptions(hop_s=hop_s), on_scores=frames.append
             )
             list(stream)
             assert frames[0].onset == 0
@@ -177,7 +177,7 @@ def test_streaming_is_lazy_and_events_come_as_they_close() -> None:
             yield block
 
     options = DetectionOptions(smooth_s=1.1, merge_gap_s=0.3)
-    events = Recognizer(["440"], BandModel()).stream(blocks(), 8_000, options)
+    events = Recognizer(["440"], BandModel()).stream(blocks(), 8_000, options=options)
     assert taken == 0
     event = next(events)
     assert event.offset == pytest.approx(2.3, abs=0.3)
@@ -196,7 +196,8 @@ def test_live_scores_are_early() -> None:
     def note(frame: FrameScores) -> None:
         delays.append(taken / 100 - frame.onset)
 
-    list(Recognizer(LABELS, BandModel()).stream(blocks(), 8_000, LIVE, on_scores=note))
+    options = DetectionOptions.live(BandModel())
+    list(Recognizer(LABELS, BandModel()).stream(blocks(), 8_000, options=options, on_scores=note))
     assert max(delays[10:-10]) < 0.8  # once the first window has filled
 
 
@@ -277,12 +278,18 @@ def test_windows_of_a_whole_window_model(options: DetectionOptions, window: floa
 )
 def test_windows_that_cannot_be(model: BandModel, options: DetectionOptions, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        Recognizer(LABELS, model).stream([], 16_000, options)
+        Recognizer(LABELS, model).stream([], 16_000, options=options)
 
 
 def test_a_frame_longer_than_the_part_it_speaks_for() -> None:
     window = Window(0, np.zeros(100, np.float32), keep_from=95, keep_to=100)
     assert list(frames_kept(window, 1, 100)) == [(0, 95, 100)]
+
+
+@pytest.mark.parametrize("rate", [0, -1, 3_999, 384_001])
+def test_the_rate_of_a_session_is_checked(rate: int) -> None:
+    with pytest.raises(OptionError, match=f"sample rate {rate} Hz is outside 4000 to 384000 Hz"):
+        Recognizer(LABELS, BandModel()).session(rate)
 
 
 def test_blocks_are_checked_and_an_empty_stream_has_no_events() -> None:

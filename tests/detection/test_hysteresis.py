@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import approx
+from conftest import ToneModel, approx
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,3 +211,15 @@ def test_events_are_apart_and_within_the_recording(
     events = detect(scores, DetectionOptions(smooth_s=smooth_s, median_s=median_s, merge_gap_s=gap))
     assert all(0 <= onset < offset <= len(scores) and 0.5 <= score <= 1 for onset, offset, score in events)
     assert all(later[0] - earlier[1] > gap for earlier, later in pairwise(events))
+
+
+def test_live_options_suit_the_model() -> None:
+    bounded, whole, short = ToneModel(), ToneModel(), ToneModel()
+    bounded.context_s, whole.window_s, short.window_s = 0.5, 10.0, 1.5
+    early = DetectionOptions(hop_s=0.16, lookahead_s=0.32, smooth_s=0.48)
+    assert DetectionOptions.live(bounded) == early == DetectionOptions.live(None)
+    assert DetectionOptions.live(whole) == DetectionOptions(window_s=3.0, hop_s=1.0, smooth_s=0.0)
+    assert DetectionOptions.live(short) == DetectionOptions(window_s=1.5, hop_s=0.5, smooth_s=0.0)
+    assert DetectionOptions.live(None, hop_s=0.5, threshold=0.7) == replace(early, hop_s=0.5, threshold=0.7)
+    with pytest.raises(OptionError, match="threshold must be above 0"):
+        DetectionOptions.live(None, threshold=2.0)

@@ -8,7 +8,7 @@ import pytest
 from conftest import ToneModel, tone
 from tone_speech import LETTER_S, RATE, ToneSpeech, speak
 
-from zsaudio.detection.hysteresis import LIVE, DetectionOptions
+from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.listeners import plan_keyword_windows
 from zsaudio.errors import OptionError
 from zsaudio.labels import Label
@@ -76,10 +76,36 @@ def test_a_keyword_is_told_within_half_a_second() -> None:
             heard_at += len(block)
             yield block
 
-    for options in (None, LIVE):
+    for options in (None, DetectionOptions.live(None)):
         heard_at = 0
-        next(iter(recognizer("keyword: abc").stream(blocks(), RATE, options)))
+        next(iter(recognizer("keyword: abc").stream(blocks(), RATE, options=options)))
         assert end < heard_at <= end + 0.5 * RATE
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("sizes", [(160,), (1, 4001, 77), (20 * RATE,)])
+def test_a_session_gives_what_a_stream_gives(scene: np.ndarray, sizes: tuple[int, ...], live: bool) -> None:
+    both = recognizer()
+    options = DetectionOptions.live(both.model) if live else None
+    streamed: list[FrameScores] = []
+    expected = list(both.stream([scene], RATE, options=options, on_scores=streamed.append))
+    assert {event.label for event in expected} == {"1000", "keyword: abc", "keyword: bc"}
+
+    pushed: list[FrameScores] = []
+    session = both.session(RATE, options=options, on_scores=pushed.append)
+    events, n_pushed = [], []
+    for block in pieces(scene, *sizes):
+        events += session.push(block)
+        n_pushed.append(len(events))
+    assert events + session.flush() == expected
+    assert [(frame.onset, frame.offset) for frame in pushed] == [(f.onset, f.offset) for f in streamed]
+    assert np.array_equal([frame.scores for frame in pushed], [frame.scores for frame in streamed])
+    if len(n_pushed) > 1:  # the first keyword is reported long before the end
+        assert n_pushed[len(n_pushed) // 5] >= 1
+    with pytest.raises(OptionError, match="the session is over"):
+        session.push(scene)
+    with pytest.raises(OptionError, match="the session is over"):
+        session.flush()
 
 
 def test_other_rates(scene: np.ndarray, write_wav: Callable[..., Path]) -> None:
@@ -101,7 +127,7 @@ def test_tags_of_both(scene: np.ndarray) -> None:
 
 
 def test_exclusive_tags_share_one(scene: np.ndarray) -> None:
-    tags = recognizer(exclusive=True).tag(scene[: 4 * RATE], RATE)
+    tags = recognizer().tag(scene[: 4 * RATE], RATE, exclusive=True)
     assert tags[0].label == "keyword: abc"
     assert sum(tag.score for tag in tags) == pytest.approx(1.0)
 
@@ -167,4 +193,4 @@ def test_short_keywords_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 def test_options_of_keywords(scene: np.ndarray) -> None:
     assert recognizer(Label("keyword: abc", threshold=0.99999)).detect(scene, RATE) == []
     strict = DetectionOptions(threshold=0.999999)
-    assert recognizer("keyword: abc").detect(scene, RATE, strict) == []
+    assert recognizer("keyword: abc").detect(scene, RATE, options=strict) == []

@@ -68,7 +68,7 @@ def test_any_label_can_be_asked_for(trained: Trained) -> None:
 def test_events_of_a_class_left_out(trained: Trained) -> None:
     sound = np.concatenate([tone(150, 4.0), tone(600, 4.0), tone(150, 4.0)])
     options = DetectionOptions(threshold=0.2, smooth_s=0.0)
-    events = Recognizer(["600", "150"], trained).detect(sound, 16_000, options)
+    events = Recognizer(["600", "150"], trained).detect(sound, 16_000, options=options)
     (event,) = [event for event in events if event.label == "600"]
     assert event.onset == pytest.approx(4.0, abs=1.0) and event.offset == pytest.approx(8.0, abs=1.0)
 

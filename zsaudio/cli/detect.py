@@ -174,9 +174,8 @@ def detect(
         position = _Position(draw)
         clips = recognizer.detect_batch(
             map(common.open_source, todo),
-            None,
-            options,
-            channel,
+            options=options,
+            channel=channel,
             on_scores=position.take if draw or common.progress_is_shown(quiet) else None,
         )
         shown = common.show_progress(clips, len(todo), "listening", quiet, position.text)

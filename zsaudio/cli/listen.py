@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +15,7 @@ if TYPE_CHECKING:
     from zsaudio.audio.live import LiveBlocks
     from zsaudio.cli.listening.views import Ongoing, View
     from zsaudio.detection.hysteresis import DetectionOptions
-    from zsaudio.models.base import Model
     from zsaudio.recognizer import Recognizer
-
-_UNBOUNDED_WINDOW_S, _UNBOUNDED_HOP_S = 3.0, 1.0  # for models that make one score of a whole window
 
 
 def listen(
@@ -126,6 +122,7 @@ def listen(
         if early and runner is None:
             raise OptionError("--early says when to run a command: give one with --exec")
 
+        from zsaudio.detection.hysteresis import DetectionOptions
         from zsaudio.recognizer import Recognizer
 
         given = {
@@ -138,7 +135,7 @@ def listen(
         }
         given = {name: value for name, value in given.items() if value is not None}
         recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
-        options = replace(_live_options(recognizer.model), **given)  # type: ignore[arg-type]
+        options = DetectionOptions.live(recognizer.model, **given)
         open_things.enter_context(one_thread(recognizer.model))
         warm_up(recognizer, source.sample_rate, options)
         ongoing: dict[str, Ongoing] = {}
@@ -171,15 +168,6 @@ def _open_source(
     from zsaudio.audio.microphone import microphone
 
     return microphone(int(input) if input and input.isdecimal() else input, rate, channel)
-
-
-def _live_options(model: "Model | None") -> "DetectionOptions":
-    from zsaudio.detection.hysteresis import LIVE, DetectionOptions
-
-    if model is None or model.context_s:
-        return LIVE
-    window_s = min(_UNBOUNDED_WINDOW_S, model.window_s)
-    return DetectionOptions(window_s=window_s, hop_s=_UNBOUNDED_HOP_S, smooth_s=0.0)
 
 
 def _view(

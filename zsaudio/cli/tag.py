@@ -87,15 +87,15 @@ def tag(
         keyword_model=keyword_model,
         device=device,
         dtype=dtype,
-        exclusive=exclusive,
-        pool=pool.value,
         batch_size=batch_size,
     )
 
     def clips() -> Iterator["ClipTags"]:
         nonlocal n_failed
         sources = map(common.open_source, paths)
-        tagged = recognizer.tag_batch(sources, top_k=top_k or None, min_score=min_score)
+        tagged = recognizer.tag_batch(
+            sources, top_k=top_k or None, min_score=min_score, exclusive=exclusive, pool=pool.value
+        )
         for clip in common.show_progress(tagged, len(paths), "tagging", quiet):
             if clip.error is not None:
                 n_failed += 1

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from zsaudio.audio.reader import MAX_RATE, MIN_RATE
 from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import StreamCutter, Window
 from zsaudio.detection.engine import Clip, Part, batched_pass, run_stages
 from zsaudio.detection.listeners import Listener
-from zsaudio.errors import AudioError
+from zsaudio.errors import AudioError, OptionError
 from zsaudio.labels import Label
 from zsaudio.results import ClipEvents, Event, FrameScores
 
@@ -88,9 +89,9 @@ def find_events(
 
 
 class EventSession:
-    """The events of a stream that is pushed block by block.
+    """Finds the events of a stream that is pushed block by block; made by ``Recognizer.session``.
 
-    Events do not depend on how the audio is cut into blocks.
+    Events do not depend on how the audio is cut into blocks. A session is for one stream and one thread.
 
     Parameters
     ----------
@@ -98,6 +99,11 @@ class EventSession:
         The stream's rate, in Hz.
     listeners, labels, on_scores
         As for ``EventTracker``.
+
+    Raises
+    ------
+    OptionError
+        If the rate is out of range.
     """
 
     def __init__(
@@ -107,7 +113,10 @@ class EventSession:
         labels: Sequence[Label],
         on_scores: OnScores | None = None,
     ) -> None:
+        if not MIN_RATE <= sample_rate <= MAX_RATE:
+            raise OptionError(f"sample rate {sample_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         self.sample_rate = sample_rate
+        self._flushed = False
         self._stages = [listener.stage for listener in listeners]
         self._cutter = StreamCutter(sample_rate, [stage.cut(sample_rate) for stage in self._stages])
         self._tracker = EventTracker(listeners, labels, on_scores)
@@ -119,7 +128,10 @@ class EventSession:
         ------
         AudioError
             If the block is not mono, or holds NaN or infinite samples.
+        OptionError
+            If the session was flushed.
         """
+        self._check_open()
         block = np.asarray(block, np.float32)
         if block.ndim != 1:
             raise AudioError(f"a block must be mono, (n_samples,), not {block.shape}")
@@ -128,8 +140,20 @@ class EventSession:
         return self._run(self._cutter.push(block))
 
     def flush(self) -> list[Event]:
-        """End the stream; return its last events."""
+        """End the stream; return its last events. The session takes no more blocks.
+
+        Raises
+        ------
+        OptionError
+            If the session was flushed before.
+        """
+        self._check_open()
+        self._flushed = True
         return self._run(self._cutter.flush()) + self._tracker.flush()
+
+    def _check_open(self) -> None:
+        if self._flushed:
+            raise OptionError("the session is over: start another one for another stream")
 
     def _run(self, cut: Iterable[list[Part]]) -> list[Event]:
         events: list[Event] = []

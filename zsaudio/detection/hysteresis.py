@@ -1,18 +1,20 @@
-"""Scores over time -> events.
+"""Scores over time -> events, by thresholds with hysteresis.
 
 Conventions: times are in seconds from the start of the recording; scores are in [0, 1]. A *frame* is a span
-of time with one score a label; frames follow each other without gaps, and may differ in length.
+of time with one score per label. Frames follow each other without gaps and may differ in length.
 
-Single frames are uncertain, so a frame is judged by the stretch about it (``DetectionOptions.smooth_s``).
-An event opens at the first frame that reaches the label's threshold and lasts while the score stays at or
-above a lower one (hysteresis), so that a score that trembles about the threshold gives one event, not many.
-Events of a label that are close together are joined; then those that are too short are dropped.
+1. Scores are smoothed over neighbouring frames (``DetectionOptions.smooth_s``), since a single frame is
+   uncertain.
+2. An event starts at the first frame at or above the label's threshold, and ends where the score falls below
+   a lower threshold. A score that wavers around the threshold so gives one event, not many.
+3. Events of a label that are close together are joined. Then events that are too short are dropped.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +22,15 @@ from zsaudio.errors import OptionError
 from zsaudio.labels import Label
 from zsaudio.results import Event
 
+if TYPE_CHECKING:
+    from zsaudio.models.base import Model
+
 _EPSILON_S = 1e-6  # differences of times are not exact
+_LIVE_WINDOW_S = 3.0  # for models that score whole windows
 OWN_SHARE = 0.05  # of the threshold: what a frame itself must score to be in an event
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectionOptions:
     """How events are found.
 
@@ -33,24 +39,24 @@ class DetectionOptions:
     window_s
         Length of a window; None: what suits the model.
     hop_s
-        Distance between windows; None: half a window, or whatever the model's context leaves.
+        Distance between windows; None: half a window, or what the model's context leaves of it.
     overlap_s
-        What neighbouring windows share; another way to say ``hop_s``.
+        What neighbouring windows share; the other way to set ``hop_s``.
     lookahead_s
-        Audio after a frame that its scores wait for. None: as much as changes them. Less means earlier,
-        slightly different scores; for live use.
+        Audio after a frame that its scores wait for; None: all that they depend on. A smaller value gives
+        earlier, slightly different scores, for live use.
     threshold
-        Score from which a label counts as heard, for labels without a threshold of their own.
+        Lowest score at which an event starts, for labels without a threshold of their own.
     off_ratio
-        An event lasts while the score is at least this part of its label's threshold.
+        An event lasts while the score is at least this fraction of its label's threshold.
     sensitivity
-        0 keeps the thresholds; each step up lets a label count at a third of the odds, each step down asks
-        three times the odds.
+        0 keeps the thresholds. Each step up divides the odds of the threshold by three, each step down
+        multiplies them by three.
     smooth_s
-        A frame is judged by the mean of the odds in a stretch of this length about it, as tags are; 0: by
-        itself alone. Frames that hardly score themselves never are in an event, so times stay sharp.
+        The odds of a frame are averaged over a stretch of this length around it; 0: no smoothing. A frame
+        whose own score is close to 0 is never part of an event, so that onsets and offsets stay sharp.
     median_s
-        Length of a median filter over the scores, before all else; 0: none.
+        Length of a median filter over the scores, applied first; 0: none.
     merge_gap_s
         Events of a label that are no further apart are joined.
     min_duration_s
@@ -94,16 +100,38 @@ class DetectionOptions:
         if not abs(self.sensitivity) <= 10:
             raise OptionError(f"sensitivity must be between -10 and 10, not {self.sensitivity}")
 
+    @classmethod
+    def live(cls, model: "Model | None", **changes: float | None) -> "DetectionOptions":
+        """Return options for live audio: events are reported within a second.
+
+        Scores then wait for less audio than they depend on, and differ slightly from those of ``detect``.
+
+        Parameters
+        ----------
+        model
+            The model for sounds; None where all labels are keywords.
+        changes
+            Options that are to have other values.
+
+        Examples
+        --------
+        >>> DetectionOptions.live(None, threshold=0.7).threshold
+        0.7
+        """
+        options: dict[str, float | None]
+        if model is None or model.context_s:
+            options = {"hop_s": 0.16, "lookahead_s": 0.32, "smooth_s": 0.48}
+        else:  # a model with one score for a whole window
+            window_s = min(_LIVE_WINDOW_S, model.window_s)
+            options = {"window_s": window_s, "hop_s": window_s / 3, "smooth_s": 0.0}
+        return cls(**(options | changes))  # type: ignore[arg-type]  # None only where it is allowed
+
     def thresholds(self, labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
         """Return the scores at which events of each label open, and below which they end."""
         on = np.array([self.threshold if label.threshold is None else label.threshold for label in labels])
         # odds divided by 3 ** sensitivity; a threshold of 0 or 1 stays what it is
         on = on / (on + (1 - on) * 3.0**self.sensitivity)
         return on, on * self.off_ratio
-
-
-LIVE = DetectionOptions(hop_s=0.16, lookahead_s=0.32, smooth_s=0.48)
-"""For live sound: scores within a second, slightly different from those that wait for all they depend on."""
 
 
 class EventDetector:

@@ -46,7 +46,7 @@ class Session:
         """Listen until the source ends."""
         with self._view:
             events = self._recognizer.stream(
-                self._blocks(), self._source.sample_rate, options, on_scores=self._scores
+                self._blocks(), self._source.sample_rate, options=options, on_scores=self._scores
             )
             for event in events:
                 self._event(event)
@@ -110,8 +110,7 @@ def warm_up(recognizer: "Recognizer", sample_rate: int, options: "DetectionOptio
     """Listen to silence first: a model's first windows take longer than later ones."""
     import numpy as np
 
-    for _ in recognizer.stream([np.zeros(3 * sample_rate, np.float32)], sample_rate, options):
-        pass
+    recognizer.session(sample_rate, options=options).push(np.zeros(3 * sample_rate, np.float32))
 
 
 @contextmanager
