@@ -118,6 +118,16 @@ Output = Annotated[
         "--output", "-o", metavar="FILE", help="Write the results to this file.", show_default="stdout"
     ),
 ]
+Clips = Annotated[
+    Path | None,
+    typer.Option("--clips", metavar="DIR", help="Cut each event out of its recording, as a FLAC file."),
+]
+Margin = Annotated[
+    float,
+    typer.Option(
+        "--margin", min=0.0, metavar="SECONDS", help="What --clips adds on either side of an event."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, and how fast.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]

@@ -103,6 +103,8 @@ def detect(
         Path | None,
         typer.Option("--plot", metavar="DIR", help="Draw each recording, its scores and its events."),
     ] = None,
+    clips: common.Clips = None,
+    margin: common.Margin = 0.5,
     batch_size: common.BatchSize = 16,
     recursive: common.Recursive = True,
     quiet: common.Quiet = False,
@@ -145,6 +147,7 @@ def detect(
     if not paths:
         raise typer.Exit(1)
     folders = [text for text in inputs if Path(text).is_dir()]
+    cut = _Cutter(clips, mirrored(paths, folders, ""), margin) if clips else None
     draw = _Plotter(plot, mirrored(paths, folders, ".png"), label_set, options, channel) if plot else None
     recognizer = Recognizer(
         label_set, model, keyword_model=keyword_model, device=device, dtype=dtype, batch_size=batch_size
@@ -172,16 +175,16 @@ def detect(
         if len(todo) < len(paths) and not quiet:
             common.message(f"{len(paths) - len(todo)} of {len(paths)} recordings were done before")
         position = _Position(draw)
-        clips = recognizer.detect_batch(
+        heard = recognizer.detect_batch(
             map(common.open_source, todo),
             options=options,
             channel=channel,
             on_scores=position.take if draw or common.progress_is_shown(quiet) else None,
         )
-        shown = common.show_progress(clips, len(todo), "listening", quiet, position.text)
+        shown = common.show_progress(heard, len(todo), "listening", quiet, position.text)
         try:
             for path, clip in zip(todo, shown, strict=True):
-                _keep(path, replace(clip, started=began[path]), sink, draw, fail)
+                _keep(path, replace(clip, started=began[path]), sink, draw, cut, fail)
         except KeyboardInterrupt:
             common.message("interrupted" + ("; --resume goes on" if output or output_dir else ""))
             sys.exit(130)
@@ -191,7 +194,14 @@ def detect(
         sys.exit(1)
 
 
-def _keep(path: str, clip: "ClipEvents", sink: "_Output", draw: "_Plotter | None", fail: "_Failing") -> None:
+def _keep(
+    path: str,
+    clip: "ClipEvents",
+    sink: "_Output",
+    draw: "_Plotter | None",
+    cut: "_Cutter | None",
+    fail: "_Failing",
+) -> None:
     """Do all that is to be done with the events of one recording; being written comes last."""
     if clip.error is not None:
         fail(path, clip.error)
@@ -201,6 +211,8 @@ def _keep(path: str, clip: "ClipEvents", sink: "_Output", draw: "_Plotter | None
         return
     if draw:
         draw.draw(path, clip)
+    if cut:
+        cut(path, clip)
     sink.write(path, clip)
 
 
@@ -278,6 +290,20 @@ class _Position:
 
     def text(self) -> str:
         return f"at {timedelta(seconds=round(self._seconds))}"
+
+
+class _Cutter:
+    """Cuts events out of their recordings."""
+
+    def __init__(self, folder: Path, targets: dict[str, Path], margin_s: float) -> None:
+        if "-" in targets:
+            raise OptionError("--clips cannot cut standard input, which can be read only once")
+        self._folder, self._targets, self._margin_s = folder, targets, margin_s
+
+    def __call__(self, path: str, clip: "ClipEvents") -> None:
+        from zsaudio.output.cuts import cut_events
+
+        cut_events(clip, path, self._folder / self._targets[path], self._margin_s)
 
 
 class _Plotter:

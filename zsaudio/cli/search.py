@@ -107,6 +107,12 @@ def search(
         Path | None,
         typer.Option("--output-dir", "-O", help="Write a file per recording into this folder."),
     ] = None,
+    clips: common.Clips = None,
+    margin: common.Margin = 0.5,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw when the matches are, by day and hour."),
+    ] = None,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     quiet: common.Quiet = False,
@@ -145,7 +151,12 @@ def search(
             f"{archive}: no match" + (f" of {min_score:g} or more" if min_score is not None else "")
         )
     _write(found, format.value, form, output, output_dir)
-    end(found.problems)
+    unread = _cut(found, clips, margin) if clips else []
+    if plot is not None:
+        from zsaudio.archive.plot import draw_activity
+
+        draw_activity(found, plot)
+    end(found.problems, unread)
 
 
 def read_where(path: str | None, since: str | None, until: str | None, hours: str | None) -> "Where":
@@ -179,11 +190,12 @@ def _moment(name: str, text: str | None, end_of_day: bool = False) -> datetime |
     return moment
 
 
-def end(problems: Iterable[str]) -> None:
-    """Name what could not be searched; exit with 1 if there is any."""
-    lines = list(problems)
+def end(damaged: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Name the damaged parts of an archive and other problems; exit with 1 if there are any."""
+    repair = "it was left out: 'zsaudio index' on its recordings repairs the archive"
+    lines = [*(f"{line}; {repair}" for line in damaged), *others]
     for line in lines:
-        common.message(f"{line}; it was left out: 'zsaudio index' on its recordings repairs the archive")
+        common.message(line)
     if lines:
         sys.exit(1)
 
@@ -210,13 +222,13 @@ def _sounds(opened: "Archive", texts: list[str] | None) -> list[Any]:
         if os.path.exists(text) or not found:
             vectors.append(opened.embed(text))
             continue
-        from zsaudio.audio.reader import load_audio
+        from zsaudio.output.cuts import read_span
 
         first, last = float(found[2]), float(found[3])
-        samples, rate = load_audio(found[1])
-        if not first < last <= len(samples) / rate + 1e-3:
-            raise OptionError(f"{text}: the recording is {len(samples) / rate:.3f} s long")
-        vectors.append(opened.embed(samples[round(first * rate) : round(last * rate)], rate))
+        if first >= last:
+            raise OptionError(f"{text}: must end after it begins")
+        samples, rate, _ = read_span(found[1], first, last)
+        vectors.append(opened.embed(samples, rate))
     return vectors
 
 
@@ -226,6 +238,23 @@ def _near(found: "Matches") -> "Matches":
     return replace(
         found, matches=tuple(replace(match, clip=match.clip.removeprefix(here)) for match in found)
     )
+
+
+def _cut(found: "Matches", folder: Path, margin_s: float) -> list[str]:
+    """Cut the matches out of their recordings; return a line for each recording that cannot be read."""
+    from zsaudio.errors import AudioError
+    from zsaudio.output.cuts import cut_events
+    from zsaudio.output.outputs import mirrored
+
+    clips = list(found.by_clip())
+    targets = mirrored([clip.clip for clip in clips], [], "") if clips else {}
+    problems = []
+    for clip in clips:
+        try:
+            cut_events(clip, clip.clip, folder / targets[clip.clip], margin_s)
+        except AudioError as error:
+            problems.append(f"{error}; recordings that have moved are found with --root")
+    return problems
 
 
 def _write(
