@@ -7,7 +7,7 @@ keywords. Both can run on the same audio (``zsaudio.detection.events``). A liste
 Which windows: a model with a bounded context on either side of a frame gives the same scores for a frame in
 any window that holds that context. So files are cut into long windows, which cost least, and live audio into
 short ones, which are early; the events are the same. Any other model gets windows of its own length with an
-overlap of half, and of each window its middle is used.
+overlap of half (or its own ``overlap_s``), and of each window its middle is used.
 
 Conventions: positions are in samples at the model's rate, from the start; times are seconds.
 """
@@ -118,7 +118,10 @@ def plan_windows(model: Model, options: DetectionOptions, usual_hop_s: float) ->
             raise OptionError(
                 f"a window of {window / rate:g} s is too long: {model.name} takes {longest / rate:g} s"
             )
-        hop = hop or (round(window / 2 / grid) * grid if overlap is None else window - overlap)
+        usual = samples(getattr(model, "overlap_s", window / rate / 2)) or 0
+        if overlap is None:
+            overlap = min(usual, round(window / 2 / grid) * grid)
+        hop = hop or window - overlap
     if hop <= 0:
         raise OptionError(f"a window of {window / rate:g} s leaves nothing beside the overlap")
     if hop > window:

@@ -73,6 +73,7 @@ class Model(Protocol):
     window_s: float  # the longest window it takes; tags are pooled over windows of this length
     context_s: float  # audio on either side of a frame that its logits depend on; 0: the whole window
     frame_s: float  # distance between frames; equals window_s where the model does not localise
+    # A model without bounded context may name an ``overlap_s``, that of its windows in detection; else half.
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
         """Compute what the model needs to know of the labels, once per label set."""

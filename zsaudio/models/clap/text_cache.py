@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,14 @@ class TextCache:
         self._checkpoint = checkpoint
         self._folder = cache_folder() / "text-embeddings" if folder is None else folder
         self._memory: dict[str, np.ndarray] = {}
+
+    def look_up(self, prompts: Sequence[str], embed: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+        """Return the embeddings ``(n_prompts, dim)``; ``embed`` is called for those that are not known."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if self.get(prompt) is None]
+        if new:
+            for prompt, embedding in zip(new, embed(new), strict=True):
+                self.put(prompt, embedding)
+        return np.stack([embedding for prompt in prompts if (embedding := self.get(prompt)) is not None])
 
     def get(self, prompt: str) -> np.ndarray | None:
         """Return the embedding ``(dim,)`` of a prompt, or None if it is not known."""
