@@ -116,7 +116,7 @@ class PeAudio:
         same: dict[int, list[int]] = {}
         for index, window in enumerate(windows):
             same.setdefault(index if self.device.type == "cpu" else -len(window), []).append(index)
-        found = {}
+        found: dict[int, np.ndarray] = {}
         for indices in same.values():
             found |= dict(zip(indices, self._encode([windows[i] for i in indices]), strict=True))
         return [found[index] for index in range(len(windows))]
@@ -127,12 +127,10 @@ class PeAudio:
 
     @cached_property
     def _audio(self) -> Any:
-        part: torch.nn.Module = load_part(
-            _audio_part(), self._folder, config=self._config, key_mapping=_AUDIO_HALF
-        )
+        part = load_part(_audio_part(), self._folder, config=self._config, key_mapping=_AUDIO_HALF)
         part.to(self.device, self.dtype)
         # The codec stays in float32: its many layers of raw samples lose too much in 16 bits.
-        embedder: Any = part.audio_encoder.embedder
+        embedder = part.audio_encoder.embedder
         embedder.dac_encoder.float()
         embedder.bottleneck.float()
         embedder.data_proj.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(self.dtype),))
