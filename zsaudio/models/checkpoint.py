@@ -28,6 +28,7 @@ class Kind:
     name: str
     model_types: Collection[str]
     instead: str
+    needs_tokenizer: bool = True
 
 
 CLAP = Kind("CLAP", ("clap",), "--model nano, the bundled one")
@@ -141,7 +142,10 @@ def _check(folder: Path, kind: Kind) -> None:
         )
     if not _weights(folder):
         raise ModelError(f"{folder}: not a complete {name} checkpoint, it has no {' or '.join(_WEIGHTS)}")
-    for files in (("preprocessor_config.json", "processor_config.json"), ("tokenizer.json", "vocab.json")):
+    needed = [("preprocessor_config.json", "processor_config.json")]
+    if kind.needs_tokenizer:
+        needed.append(("tokenizer.json", "vocab.json"))
+    for files in needed:
         if not any((folder / file).is_file() for file in files):
             raise ModelError(f"{folder}: not a complete {name} checkpoint, it has no {' or '.join(files)}")
 

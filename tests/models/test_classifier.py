@@ -1,0 +1,151 @@
+"""Classifiers of transformers, opened to any label, on small random checkpoints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import tone
+
+from zsaudio.errors import ModelError
+from zsaudio.labels import Label, LabelSet
+from zsaudio.models.classifier import Classifier
+from zsaudio.recognizer import Recognizer
+
+NAMES = ["Dog", "Rain", "Piano", "Siren", "Glass_breaking"]
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+SPEECH = {**SIZES, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+FAMILIES = ("ast", "wav2vec2", "whisper", "sew")
+
+
+def save(folder: Path, family: str, problem: str | None = "multi_label_classification") -> Any:
+    import torch
+    import transformers as t
+
+    labels = {
+        "id2label": dict(enumerate(NAMES)),
+        "label2id": {name: i for i, name in enumerate(NAMES)},
+        "problem_type": problem,
+    }
+    extractor: Any = t.Wav2Vec2FeatureExtractor()
+    if family == "ast":
+        config: Any = t.ASTConfig(**SIZES, max_length=128, num_mel_bins=32, **labels)
+        extractor = t.ASTFeatureExtractor(max_length=128, num_mel_bins=32)
+    elif family == "whisper":
+        config = t.WhisperConfig(
+            d_model=32,
+            encoder_layers=2,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            num_mel_bins=80,
+            **labels,
+        )
+        extractor = t.WhisperFeatureExtractor(feature_size=80)
+    elif family == "sew":
+        config = t.SEWConfig(**SIZES, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, **labels)
+    else:
+        config = t.Wav2Vec2Config(**SPEECH, **labels)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model: Any = t.AutoModelForAudioClassification.from_config(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return model
+
+
+def initials(texts: Sequence[str]) -> np.ndarray:
+    """A made-up text encoder: a text means its first letter, and a little its second one."""
+    vectors = np.zeros((len(texts), 256), np.float32)
+    for vector, text in zip(vectors, texts, strict=True):
+        vector[ord(text.casefold()[0]) % 128] += 1.0
+        vector[128 + ord(text.casefold()[1]) % 128] += 0.3
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def made_up_meaning(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "bundled" not in request.keywords:
+        monkeypatch.setattr(Classifier, "_sentences", staticmethod(initials))
+
+
+def clips() -> list[np.ndarray]:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    return [noise, tone(440, 0.7), tone(1000, 0.03)]
+
+
+def reference(folder: Path, model: Any, clip: np.ndarray) -> np.ndarray:
+    import torch
+    from transformers import AutoFeatureExtractor
+
+    extractor: Any = AutoFeatureExtractor.from_pretrained(folder)
+    with torch.inference_mode():
+        return np.asarray(model(**extractor(clip, sampling_rate=16_000, return_tensors="pt")).logits[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_odds_of_classes_are_those_of_transformers(family: str, tmp_path: Path) -> None:
+    model = save(tmp_path, family)
+    classifier = Classifier(str(tmp_path))
+    assert classifier.known_names == ("Dog", "Rain", "Piano", "Siren", "Glass breaking")
+    for clip, found in zip(clips()[:2], classifier.encode_audio(clips()[:2]), strict=True):
+        assert found.shape == (1, 5)
+        assert found[0] == pytest.approx(reference(tmp_path, model, clip), abs=1e-5)
+    assert np.isfinite(classifier.encode_audio(clips())[2]).all()
+
+
+def test_windows_are_as_long_as_the_family_takes(tmp_path: Path) -> None:
+    lengths = {}
+    for family in FAMILIES:
+        save(tmp_path / family, family)
+        lengths[family] = Classifier(str(tmp_path / family)).window_s
+    assert lengths == {"ast": 1.28, "wav2vec2": 10.0, "whisper": 30.0, "sew": 10.0}
+
+
+def test_one_class_a_clip_gives_log_odds_of_its_probability(tmp_path: Path) -> None:
+    model = save(tmp_path, "ast", "single_label_classification")
+    (found,) = Classifier(str(tmp_path)).encode_audio(clips()[:1])
+    logits = reference(tmp_path, model, clips()[0]).astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    assert 1 / (1 + np.exp(-found[0])) == pytest.approx(probabilities, abs=1e-6)
+
+
+def test_a_label_is_scored_by_the_nearest_class(tmp_path: Path) -> None:
+    save(tmp_path, "ast")
+    classifier = Classifier(str(tmp_path))
+    bank = classifier.embed_labels(LabelSet(["dog", "rainfall", Label("noise", ("siren", "piano"))]))
+    assert bank.data.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert bank.data[0, 0] > 0.999 and bank.data[1, 1] > 0.999
+    assert bank.data[2, [2, 3]] == pytest.approx([0.5, 0.5], abs=1e-3)
+    (classes,) = classifier.encode_audio(clips()[:1])
+    (logits,) = classifier.logits(clips()[:1], bank)
+    assert logits[0] == pytest.approx([classes[0, 0], classes[0, 1], classes[0, 2:4].mean()], abs=0.01)
+    assert np.array_equal(classifier.compare([classes], bank)[0], logits)
+
+
+def test_nearest_names(tmp_path: Path) -> None:
+    save(tmp_path, "ast")
+    ((first, second),) = Classifier(str(tmp_path)).nearest(["sirens"], 2)
+    assert first == ("Siren", pytest.approx(1.0)) and second[1] < 0.2
+
+
+def test_tags_and_events(tmp_path: Path) -> None:
+    save(tmp_path, "ast")
+    recognizer = Recognizer(["dog", "rain"], Classifier(str(tmp_path)))
+    tags = recognizer.tag(clips()[0], 16_000)
+    assert {tag.label for tag in tags} == {"dog", "rain"} and all(0 < tag.score < 1 for tag in tags)
+    assert recognizer.detect(clips()[0], 16_000) == recognizer.detect(clips()[0], 16_000)
+
+
+def test_classes_without_names_are_refused(tmp_path: Path) -> None:
+    import json
+
+    save(tmp_path, "ast")
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = {str(i): f"LABEL_{i}" for i in range(5)}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="no id2label with the names of its classes"):
+        Classifier(str(tmp_path))
