@@ -147,5 +147,5 @@ def _longest_window_s(extractor: Any) -> float:
     if hasattr(extractor, "chunk_length"):  # Whisper
         return float(extractor.chunk_length)
     if isinstance(getattr(extractor, "max_length", None), int):  # AST: frames of 10 ms
-        return extractor.max_length / 100
+        return float(extractor.max_length) / 100
     return _WINDOW_S
