@@ -58,7 +58,11 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     (folder / "model.safetensors").chmod(0o644)
     settings = asdict(config)
     scale = state["scale"] * (1 + config.semantic**2) ** 0.5 * scale_by
-    settings |= {"scale": round(scale, 4), "bias": round(state["bias"] + bias_by, 4)}
+    settings |= {
+        "model_type": "zsaudio-nano",
+        "scale": round(scale, 4),
+        "bias": round(state["bias"] + bias_by, 4),
+    }
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     load_tokenizer().save(str(folder / "tokenizer.json"), pretty=False)
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:

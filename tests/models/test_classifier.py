@@ -117,9 +117,9 @@ def test_a_label_is_scored_by_the_nearest_class(tmp_path: Path) -> None:
     save(tmp_path, "ast")
     classifier = Classifier(str(tmp_path))
     bank = classifier.embed_labels(LabelSet(["dog", "rainfall", Label("noise", ("siren", "piano"))]))
-    assert bank.data.sum(axis=1) == pytest.approx([1, 1, 1])
-    assert bank.data[0, 0] > 0.999 and bank.data[1, 1] > 0.999
-    assert bank.data[2, [2, 3]] == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert bank.embeddings.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert bank.embeddings[0, 0] > 0.999 and bank.embeddings[1, 1] > 0.999
+    assert bank.embeddings[2, [2, 3]] == pytest.approx([0.5, 0.5], abs=1e-3)
     (classes,) = classifier.encode_audio(clips()[:1])
     (logits,) = classifier.logits(clips()[:1], bank)
     assert logits[0] == pytest.approx([classes[0, 0], classes[0, 1], classes[0, 2:4].mean()], abs=0.01)

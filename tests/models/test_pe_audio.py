@@ -77,7 +77,9 @@ def test_text_is_embedded_once(
 def test_several_prompts_are_averaged(checkpoints: dict[str, tuple[Path, Any]]) -> None:
     pe = PeAudio(str(checkpoints["frame"][0]))
     bank = pe.embed_labels(LabelSet([Label("dog", ("barks", "a dog barks"))]))
-    assert bank.data[0] == pytest.approx(pe.encode_text(["barks", "a dog barks"]).mean(axis=0), abs=1e-6)
+    assert bank.embeddings[0] == pytest.approx(
+        pe.encode_text(["barks", "a dog barks"]).mean(axis=0), abs=1e-6
+    )
 
 
 def test_long_recordings_are_cut_with_context(checkpoints: dict[str, tuple[Path, Any]]) -> None:

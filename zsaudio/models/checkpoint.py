@@ -49,6 +49,31 @@ def find_checkpoint(source: str, kind: Kind = CLAP) -> Path:
     return folder
 
 
+def read_config(source: str) -> dict[str, Any]:
+    """Return the ``config.json`` of a checkpoint: a folder, or a Hugging Face id, from its cache or the hub.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it cannot be read.
+    """
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import hf_hub_download
+
+        try:
+            folder = Path(hf_hub_download(source, "config.json")).parent
+        except (OSError, ValueError) as error:
+            raise _unavailable(source, error, "--model nano, the bundled one") from error
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: not a checkpoint, it has no config.json") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: its config.json cannot be read ({_first_line(error)})") from error
+    return config if isinstance(config, dict) else {}
+
+
 def identity(folder: Path) -> str:
     """Return a text that changes with a checkpoint's files: the commit of a snapshot, else a fingerprint."""
     if folder.parent.name == "snapshots":
@@ -116,10 +141,14 @@ def _from_hub(source: str, kind: Kind) -> Path:
                 break
         return folder
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"model {source!r} is neither a folder nor in the Hugging Face cache, and cannot be downloaded "
-            f"({_first_line(error)}): check the name and the connection, or use {kind.instead}"
-        ) from error
+        raise _unavailable(source, error, kind.instead) from error
+
+
+def _unavailable(source: str, error: Exception, instead: str) -> ModelError:
+    return ModelError(
+        f"model {source!r} is neither a folder nor in the Hugging Face cache, and cannot be downloaded "
+        f"({_first_line(error)}): check the name and the connection, or use {instead}"
+    )
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -129,13 +158,7 @@ def _weights(folder: Path) -> list[Path]:
 def _check(folder: Path, kind: Kind) -> None:
     """Raise if a folder does not hold all files of a checkpoint."""
     name = kind.name
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: not a {name} checkpoint, it has no config.json") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: its config.json cannot be read ({_first_line(error)})") from error
-    model_type = config.get("model_type") if isinstance(config, dict) else None
+    model_type = read_config(str(folder)).get("model_type")
     if model_type not in kind.model_types:
         raise ModelError(
             f"{folder}: not a {name} checkpoint, its config.json is of model type {model_type!r}"

@@ -19,8 +19,8 @@ import torch
 
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
-from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part, read_config
 from zsaudio.models.device import explaining_full_memory, resolve_device
 
 CLASSIFIER = Kind(
@@ -38,7 +38,7 @@ _SHORTEST_S = 0.1  # a shorter window is padded: the convolutions of some famili
 _WINDOW_S = 10.0  # of a family that takes windows of any length
 
 
-class Classifier:
+class Classifier(LogitsByComparing):
     """A checkpoint of transformers' ``...ForAudioClassification`` family as an ``Encoder``.
 
     Parameters
@@ -77,20 +77,18 @@ class Classifier:
         self.sample_rate: int = extractor.sampling_rate
         self.window_s = self.frame_s = _longest_window_s(extractor)
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Return the weights ``(n_labels, n_classes)``, each the mean over the label's prompts."""
         prompts = labels.prompts(self.templates)
         weights = self.encode_text([prompt for group in prompts for prompt in group])
         ends = np.cumsum([len(group) for group in prompts])[:-1]
-        return LabelBank(labels.names, np.stack([own.mean(axis=0) for own in np.split(weights, ends)]))
-
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(1, n_labels)``."""
-        return self.compare(self.encode_audio(windows), bank)
+        means = [own.mean(axis=0) for own in np.split(weights, ends)]
+        return EmbeddingBank(labels.names, np.stack(means))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(1, n_labels)`` for log-odds of classes, ``(1, n_classes)``."""
-        return [(frames @ bank.data.T).astype(np.float32) for frames in embeddings]
+        weights = own_bank(bank, EmbeddingBank).embeddings
+        return [(frames @ weights.T).astype(np.float32) for frames in embeddings]
 
     @torch.inference_mode()
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -140,6 +138,22 @@ class Classifier:
     def _sentences(texts: Sequence[str]) -> np.ndarray:
         """Return sentence embeddings ``(n_texts, dim)``, unit norm, of nano's text encoder."""
         raise NotImplementedError
+
+
+def load_classifier(source: str, device: str, dtype: str) -> Classifier:
+    """Load a classifier; a checkpoint of such a family with another head is refused.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint writes speech down instead, or has no head.
+    """
+    heads = read_config(source).get("architectures") or ["none"]
+    if any(head.endswith("ForCTC") for head in heads):
+        raise ModelError(f"{source}: is a {heads[0]} checkpoint, for keywords: use it with --keyword-model")
+    if not any(head.endswith("Classification") for head in heads):
+        raise ModelError(f"{source}: is a {heads[0]} checkpoint, without a head for audio classification")
+    return Classifier(source, device)
 
 
 def _longest_window_s(extractor: Any) -> float:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import LabelBank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, identity, importing_transformers, load_part
 from zsaudio.models.clap.audio import has_bfloat16
 from zsaudio.models.clap.text_cache import TextCache
@@ -34,7 +34,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _TEXT_BATCH = 16
 
 
-class PeAudio:
+class PeAudio(LogitsByComparing):
     """A checkpoint of transformers' ``pe_audio`` family as an ``Encoder``.
 
     Parameters
@@ -90,22 +90,19 @@ class PeAudio:
         self.frame_s = self._hop / self.sample_rate if self.is_frame_level else self.window_s
         self._cache = TextCache(identity(self._folder))
 
-    def embed_labels(self, labels: LabelSet) -> LabelBank:
+    def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
         prompts = labels.prompts(self.templates)
         encoded = self.encode_text([prompt for group in prompts for prompt in group])
         ends = np.cumsum([len(group) for group in prompts])[:-1]
         means = [group.mean(axis=0) for group in np.split(encoded, ends)]
-        return LabelBank(labels.names, np.stack(means))
-
-    def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
-        """Return per window the log-odds ``(n_frames, n_labels)``."""
-        return self.compare(self.encode_audio(windows), bank)
+        return EmbeddingBank(labels.names, np.stack(means))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings ``(n_frames, dim)``."""
         scale, bias = (float(value) for value in self._scale_and_bias)
-        return [(scale * (frames @ bank.data.T) + bias).astype(np.float32) for frames in embeddings]
+        labels = own_bank(bank, EmbeddingBank).embeddings
+        return [(scale * (frames @ labels.T) + bias).astype(np.float32) for frames in embeddings]
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return per window the embeddings ``(n_frames, dim)``, float32.

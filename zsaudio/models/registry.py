@@ -1,11 +1,22 @@
-"""Models by name: what there is, and how to load it."""
+"""Models by name: what there is, and how to load it.
 
-import json
+A checkpoint's ``config.json`` names its ``model_type``, and ``FAMILIES`` the loader of that type. Another
+package adds a family by an entry point of the group ``zsaudio.models``: its name is the model type, its
+object a function ``(source, device, dtype) -> Model``.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from zsaudio.errors import ModelError
 from zsaudio.models.base import Model, SpeechModel
+
+ENTRY_POINTS = "zsaudio.models"
+Loader = Callable[[str, str, str], Model]  # source, device, dtype
 
 
 @dataclass(frozen=True)
@@ -20,12 +31,14 @@ class ModelInfo:
     size: str
     licence: str
     good_at: str
+    languages: str = "English"
 
 
+_BUNDLED_NANO = "everyday sounds; small, fast, needs no network"
 MODELS = {
     info.name: info
     for info in (
-        ModelInfo("nano", None, "19 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
+        ModelInfo("nano", None, "19 MB", "Apache-2.0", _BUNDLED_NANO),
         ModelInfo(
             "nano-keyword", None, "7 MB", "Apache-2.0", "spoken keywords, any English words; small, fast"
         ),
@@ -43,7 +56,73 @@ MODELS = {
             "Apache-2.0",
             "the same, a smaller download, somewhat less accurate",
         ),
+        ModelInfo(
+            "pe-a-frame-small",
+            "facebook/pe-a-frame-small",
+            "1.8 GB",
+            "Apache-2.0",
+            "events with exact times, from any description",
+        ),
+        ModelInfo(
+            "pe-a-frame-base",
+            "facebook/pe-a-frame-base",
+            "2.2 GB",
+            "Apache-2.0",
+            "the same, larger and more accurate",
+        ),
+        ModelInfo(
+            "pe-a-frame-large",
+            "facebook/pe-a-frame-large",
+            "5.6 GB",
+            "Apache-2.0",
+            "the same, the largest; wants a GPU",
+        ),
+        ModelInfo(
+            "ast",
+            "MIT/ast-finetuned-audioset-10-10-0.4593",
+            "346 MB",
+            "BSD-3-Clause",
+            "the 527 classes of AudioSet, and labels close to one of them",
+        ),
     )
+}
+
+
+def _at(module: str, name: str) -> Loader:
+    """Return a loader that imports its class when it is called: torch takes a second to import."""
+
+    def load(source: str, device: str, dtype: str) -> Model:
+        model: Model = getattr(import_module(f"zsaudio.models.{module}"), name)(source, device, dtype)
+        return model
+
+    return load
+
+
+def _learned(module: str, name: str) -> Loader:
+    """Return a loader of what ``zsaudio train`` or ``zsaudio adapt`` wrote, on top of another model."""
+
+    def load(source: str, device: str, dtype: str) -> Model:
+        kind: Any = getattr(import_module(f"zsaudio.models.learned.{module}"), name)
+        model: Model = kind.load(Path(source), lambda base: load_model(base, device, dtype))
+        return model
+
+    return load
+
+
+_CLASSIFIERS = (
+    "audio-spectrogram-transformer data2vec-audio hubert sew sew-d unispeech unispeech-sat wav2vec2 "
+    "wav2vec2-bert wav2vec2-conformer wavlm whisper"
+).split()
+
+FAMILIES: dict[str, Loader] = {
+    "zsaudio-nano": _at("nano.nano", "load_nano"),
+    "zsaudio-nano-keyword": _at("speech.nano_keyword", "load_nano_keyword"),
+    "zsaudio-trained": _learned("trained", "Trained"),
+    "zsaudio-adapted": _learned("adapted", "Adapted"),
+    "clap": _at("clap.clap", "Clap"),
+    "pe_audio": _at("pe_audio", "PeAudio"),
+    "pe_audio_video": _at("pe_audio", "PeAudio"),
+    **dict.fromkeys(_CLASSIFIERS, _at("classifier", "load_classifier")),
 }
 
 
@@ -52,44 +131,52 @@ def available_models() -> list[str]:
     return list(MODELS)
 
 
+def model_families() -> dict[str, Loader]:
+    """Return the loader of each model type: zsaudio's own, and those that other packages add."""
+    added = {point.name: _plugin(point) for point in entry_points(group=ENTRY_POINTS)}
+    return {**added, **FAMILIES}
+
+
 def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     """Load a model.
 
     Parameters
     ----------
     model
-        A name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, or a local folder:
-        of such a checkpoint, of nano, or what ``zsaudio train`` and ``zsaudio adapt`` wrote.
+        A name from ``available_models()``, the Hugging Face id of a checkpoint, or a local folder: of such a
+        checkpoint, of nano, or what ``zsaudio train`` and ``zsaudio adapt`` wrote.
     device
         ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
-        Precision of a CLAP model's audio tower: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        Precision of a large model's audio tower: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Raises
     ------
     ModelError
-        If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
+        If there is no such model or device, the checkpoint is of no family that zsaudio knows, or it cannot
+        be downloaded or loaded.
     """
-    source = MODELS[model].source if model in MODELS else model
-    if model not in MODELS and not (model and Path(model).is_dir()) and not _is_hub_id(model):
+    info = MODELS.get(model)
+    if info is None and not (model and Path(model).expanduser().is_dir()) and not _is_hub_id(model):
         raise ModelError(
-            f"unknown model '{model}'; known are {', '.join(MODELS)}, the Hugging Face id of a CLAP "
+            f"unknown model '{model}'; known are {', '.join(MODELS)}, the Hugging Face id of a "
             "checkpoint (owner/name), or a local folder"
         )
-    # Imported here: torch takes a second to import, and listing models does not need it.
-    if source is not None and Path(source).is_dir():
-        return _load_folder(Path(source), device, dtype)
-    if model == "nano-keyword":
-        from zsaudio.models.speech.nano_keyword import NanoKeyword
+    if info is not None and info.source is None:
+        return FAMILIES[f"zsaudio-{model}"]("", device, dtype)
+    source = model if info is None or info.source is None else info.source
+    from zsaudio.models.checkpoint import read_config
 
-        return NanoKeyword(device=device)
-    if source is None:
-        from zsaudio.models.nano.nano import Nano
-
-        return Nano(device=device)
-    from zsaudio.models.clap.clap import Clap
-
-    return Clap(source, device=device, dtype=dtype)
+    config = read_config(source)
+    kind = config.get("model_type")
+    loader = model_families().get(str(kind))
+    if loader is None:
+        raise ModelError(
+            f"{source}: its config.json is of model type {kind!r}, which zsaudio does not know; it takes "
+            f"{', '.join(sorted({*model_families()} - {*_CLASSIFIERS}))}, and audio classifiers; or use "
+            "--model nano, the bundled one"
+        )
+    return loader(source, device, dtype)
 
 
 def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
@@ -117,33 +204,14 @@ def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
             f"unknown keyword model '{model}'; known are nano-keyword, the Hugging Face id of a CTC "
             "checkpoint (owner/name), or a local folder"
         )
+    from zsaudio.models.checkpoint import read_config
     from zsaudio.models.speech.ctc import CtcCheckpoint
 
+    if Path(model).is_dir() and read_config(model).get("model_type") == "zsaudio-nano-keyword":
+        from zsaudio.models.speech.nano_keyword import NanoKeyword
+
+        return NanoKeyword(Path(model), device)
     return CtcCheckpoint(model, device)
-
-
-def _load_folder(folder: Path, device: str, dtype: str) -> Model:
-    """Load what a folder holds, by its ``config.json``."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None  # the family of CLAP says best what its folder lacks
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind == "zsaudio-trained":
-        from zsaudio.models.learned.trained import Trained
-
-        return Trained.load(folder, lambda base: load_model(base, device, dtype))
-    if kind == "zsaudio-adapted":
-        from zsaudio.models.learned.adapted import Adapted
-
-        return Adapted.load(folder, lambda base: load_model(base, device, dtype))
-    if isinstance(config, dict) and kind is None and "n_mels" in config:
-        from zsaudio.models.nano.nano import Nano
-
-        return Nano(folder, device)
-    from zsaudio.models.clap.clap import Clap
-
-    return Clap(str(folder), device=device, dtype=dtype)
 
 
 def where_is(info: ModelInfo) -> str:
@@ -154,6 +222,20 @@ def where_is(info: ModelInfo) -> str:
 
     found = [try_to_load_from_cache(info.source, name) for name in ("model.safetensors", "pytorch_model.bin")]
     return "downloaded" if any(isinstance(path, str) for path in found) else "not here"
+
+
+def _plugin(point: Any) -> Loader:
+    """Return a loader that imports another package when it is called, and names it if that fails."""
+
+    def load(source: str, device: str, dtype: str) -> Model:
+        try:
+            loader: Loader = point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise ModelError(f"{source}: the plug-in {package} cannot be imported ({error})") from error
+        return loader(source, device, dtype)
+
+    return load
 
 
 def _is_hub_id(source: str) -> bool:

@@ -364,3 +364,8 @@ class Nano(LogitsByComparing):
 def config_from_dict(settings: dict[str, Any], kind: type[Config]) -> Config:
     """Read a config as JSON gives it (lists become tuples)."""
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+
+
+def load_nano(source: str, device: str, dtype: str) -> Nano:
+    """Load nano from a folder, by default the bundled one; it has one precision."""
+    return Nano(Path(source) if source else None, device)

@@ -45,6 +45,7 @@ class NanoKeyword(Speech):
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
         folder = folder or WEIGHTS
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings.pop("model_type", None)
         self.calibration = Calibration(**settings.pop("calibration"))
         self.config = config = config_from_dict(settings, KeywordConfig)
         self.device = resolve_device(device)
@@ -80,3 +81,8 @@ class NanoKeyword(Speech):
 def pronouncer(folder: Path = WEIGHTS) -> Pronouncer:
     """Return what says how English texts are said."""
     return Pronouncer(folder, Letters(folder / "letters.safetensors"))
+
+
+def load_nano_keyword(source: str, device: str, dtype: str) -> NanoKeyword:
+    """Load nano-keyword from a folder, by default the bundled one; it has one precision."""
+    return NanoKeyword(Path(source) if source else None, device)
