@@ -49,13 +49,11 @@ def test_a_checkpoint_of_no_known_family_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(
         ModelError,
-        match=r"config\.json is of model type 'bert', which zsaudio does not know; it takes clap, pe_",
+        match=r"of model type 'bert', which zsaudio does not know; it takes clap",
     ):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"]}')
-    with pytest.raises(
-        ModelError, match="is a Wav2Vec2ForCTC checkpoint, for keywords: use it with --keyword"
-    ):
+    with pytest.raises(ModelError, match="is a Wav2Vec2ForCTC checkpoint, for keywords: use it"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "whisper", "architectures": ["WhisperModel"]}')
     with pytest.raises(ModelError, match="is a WhisperModel checkpoint, without a head for audio class"):
@@ -78,9 +76,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info.mkdir(parents=True)
     (site / "deaf_audio.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: deaf-audio\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[zsaudio.models]\ndeaf = deaf_audio:Deaf\nbroken = no_such:Thing\n"
-    )
+    (info / "entry_points.txt").write_text("[zsaudio.models]\ndeaf = deaf_audio:Deaf\nbroken = nowhere:X\n")
     monkeypatch.syspath_prepend(str(site))
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
