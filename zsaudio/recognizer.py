@@ -26,6 +26,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import EmbeddingBank, Encoder, KeywordBank, LabelBank, Model, SpeechModel, own_bank
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
+from zsaudio.models.threads import running_model
 from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Tag
 
 log = logging.getLogger("zsaudio")
@@ -107,14 +108,16 @@ class Recognizer:
                     f"{self.model.name} listens for keywords, not for '{self._sounds[0].name}': choose "
                     f"another model for sounds, or write 'keyword: {self._sounds[0].name}'"
                 )
-            bank = self.model.embed_labels(LabelSet(self._sounds, self.labels.templates))
+            with running_model():
+                bank = self.model.embed_labels(LabelSet(self._sounds, self.labels.templates))
             self._with_bank = self.model, bank
         if self._keywords:
             loaded = (
                 load_keyword_model(keyword_model, device) if isinstance(keyword_model, str) else keyword_model
             )
             self.keyword_model = loaded
-            self._keywords_with_bank = loaded, loaded.embed_labels(LabelSet(self._keywords))
+            with running_model():
+                self._keywords_with_bank = loaded, loaded.embed_labels(LabelSet(self._keywords))
         log.info(
             "model %s and %d labels ready in %.1f s",
             self.model_name,
@@ -155,9 +158,11 @@ class Recognizer:
         Parameters
         ----------
         source
-            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
+            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
+            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
         sample_rate
-            Rate of an array, in Hz.
+            Rate of an array or a tensor, in Hz.
         channel
             Use this channel (0 is the first) instead of the mean of all.
         top_k
@@ -186,8 +191,7 @@ class Recognizer:
             exclusive=exclusive,
             pool=pool,
         )
-        if clip.error is not None:
-            raise clip.error
+        _raise_or_warn(clip.error)
         return list(clip.tags)
 
     def tag_batch(
@@ -204,7 +208,8 @@ class Recognizer:
         """Yield the tags of many clips, in order, while the next ones are being decoded.
 
         Takes what ``tag`` takes. A clip that cannot be read has an ``error`` that says why, and the others go
-        on. Memory grows neither with the number of clips nor with their lengths.
+        on; a damaged one has an ``error`` and the tags of the part that can be decoded. Memory grows neither
+        with the number of clips nor with their lengths.
         """
         if top_k is not None and top_k < 1:
             raise OptionError(f"top_k must be at least 1, not {top_k}")
@@ -237,9 +242,11 @@ class Recognizer:
         Parameters
         ----------
         source
-            A path, a binary file object, or an array ``(n_samples,)`` or ``(n_samples, n_channels)``.
+            A path, a binary file object, ``bytes``, an array ``(n_samples,)`` or ``(n_samples, n_channels)``,
+            a torch tensor ``(n_samples,)`` or ``(n_channels, n_samples)``, or a dict of the ``datasets``
+            library. Of a damaged recording, the part that can be decoded counts, and a warning is logged.
         sample_rate
-            Rate of an array, in Hz.
+            Rate of an array or a tensor, in Hz.
         options
             How events are found.
         channel
@@ -251,8 +258,7 @@ class Recognizer:
             If the source cannot be used; the message says why.
         """
         (clip,) = self.detect_batch([source], sample_rate, options=options, channel=channel)
-        if clip.error is not None:
-            raise clip.error
+        _raise_or_warn(clip.error)
         return list(clip.events)
 
     def detect_batch(
@@ -267,8 +273,9 @@ class Recognizer:
         """Yield the events of many recordings, in order, while the next audio is being decoded.
 
         Takes what ``detect`` takes. A recording that cannot be read has an ``error`` that says why, and the
-        others go on. ``on_scores`` is called with each frame of a recording before that recording is yielded.
-        Memory grows neither with the number of recordings nor with their lengths.
+        others go on; a damaged one has an ``error`` and the events of the part that can be decoded.
+        ``on_scores`` is called with each frame of a recording before that recording is yielded. Memory
+        grows neither with the number of recordings nor with their lengths.
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
         # long windows: a few together keep the CPU's threads busy, more would only take memory

@@ -23,9 +23,10 @@ import numpy as np
 
 from zsaudio.audio.read_ahead import read_ahead
 from zsaudio.audio.reader import AudioReader
-from zsaudio.audio.sources import Source, source_name
+from zsaudio.audio.sources import Source, source_name, sources_of
 from zsaudio.audio.windows import Window, Windower, cut_recording
 from zsaudio.errors import has_result
+from zsaudio.models.threads import running_model
 
 Part = tuple[int, Window]  # the number of a stage, and a window for it
 Result_co = TypeVar("Result_co", covariant=True)
@@ -127,7 +128,25 @@ def batched_pass(
         Windows that go through the models together.
     sample_rate, channel
         As for ``AudioReader``.
+
+    Raises
+    ------
+    AudioError
+        At once, if ``sources`` is a single recording.
     """
+    clips = (Clip(source, source_name(source)) for source in sources_of(sources))
+    return _run_pass(clips, stages, start, batch_size, sample_rate, channel)
+
+
+def _run_pass(
+    clips: Iterator[Clip],
+    stages: Sequence[Stage],
+    start: Callable[[], Reducer[Result_co]],
+    batch_size: int,
+    sample_rate: int | None,
+    channel: int | None,
+) -> Iterator[Result_co]:
+    """Yield the result of each recording, in order; see ``batched_pass``."""
 
     def read(work: _InWork) -> Iterator[Part]:
         """Decode, resample and cut one recording; runs in a thread."""
@@ -155,7 +174,7 @@ def batched_pass(
             result, reducer = reducer.finish(first.clip), start()
             yield result
 
-    works = (_InWork(Clip(source, source_name(source))) for source in sources)
+    works = map(_InWork, clips)
     # Not more recordings ahead than can share a batch, so that many short ones fill it.
     with closing(read_ahead(read, works, ahead=batch_size + 2)) as reading:
         for work, parts in reading:
@@ -178,7 +197,8 @@ def run_stages(stages: Sequence[Stage], parts: Sequence[Part]) -> list[np.ndarra
     for number, stage in enumerate(stages):
         own = [index for index, (of, _) in enumerate(parts) if of == number]
         if own:
-            computed = stage.run([parts[index][1].samples for index in own])
+            with running_model():
+                computed = stage.run([parts[index][1].samples for index in own])
             for index, output in zip(own, computed, strict=True):
                 outputs[index] = output
     return outputs
