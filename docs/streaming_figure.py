@@ -16,7 +16,7 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Listen to a short scene, and draw what happens on the way to its event."""
+    """Detect a siren in a synthetic scene; draw its windows, scores and event."""
     siren, _ = load_audio(HERE.parent / "examples/audio/siren.mp3", RATE)
     samples = (0.003 * np.random.default_rng(0).standard_normal(round(LENGTH_S * RATE))).astype(np.float32)
     sound = 0.5 * siren[: 5 * RATE]
@@ -45,7 +45,7 @@ def main() -> None:
     windows.set_ylabel("windows")
     windows.legend(
         handles=[
-            Patch(color=BLUE, label="the part that a window speaks for"),
+            Patch(color=BLUE, label="the part of a window that is used"),
             Patch(color=GREY, label="context"),
         ],
         loc="upper left",
@@ -57,11 +57,11 @@ def main() -> None:
     half = int(options.smooth_s / model.frame_s / 2)
     mean = [odds[max(0, i - half) : i + half + 1].mean() for i in range(len(odds))]
     judged = np.array(mean) / (1 + np.array(mean))
-    scores.step(onsets, own, where="post", color=GREY, linewidth=1.5, label="a frame's own score")
-    scores.step(onsets, judged, where="post", color=BLUE, label="score of the 3 s about it")
+    scores.step(onsets, own, where="post", color=GREY, linewidth=1.5, label="score of each frame")
+    scores.step(onsets, judged, where="post", color=BLUE, label="smoothed over 3 s")
     scores.axhline(options.threshold, color="black", linewidth=0.8, linestyle="--")
     scores.axhline(options.threshold * options.off_ratio, color="black", linewidth=0.8, linestyle=":")
-    scores.text(0.05, options.threshold + 0.02, "an event opens", fontsize=8)
+    scores.text(0.05, options.threshold + 0.02, "an event begins", fontsize=8)
     scores.text(0.05, options.threshold * options.off_ratio + 0.02, "and ends", fontsize=8)
     scores.broken_barh(
         [(event.onset, event.offset - event.onset) for event in events], (1.05, 0.12), color=RED
