@@ -13,6 +13,7 @@ from pathlib import Path
 import typer.cli
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -39,8 +40,10 @@ SECTIONS = {  # of the Python reference: the first part of a name's module, and 
     "evaluation": "Evaluation",
     "learning": "Learning",
     "listening": "Listening",
+    "archive": "Archives",
     "errors": "Errors",
 }
+ALSO = {"detection": ["detection.events.EventSession"], "models": ["models.base"]}  # without a public name
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)")  # to a file: its target, without the fragment
 
 
@@ -101,6 +104,9 @@ def command_line() -> str:
 
 
 def public(section: str) -> list[str]:
-    """Return the public names whose modules are in one part of the package, and what a model has to be."""
-    names = [name for name, module in zsaudio._HOME.items() if module.split(".")[0] == section]
-    return [*names, "models.base"] if section == "models" else names
+    """Return the public names whose modules are in one part of the package, and what else belongs to them."""
+    parts = {name: module.split(".")[0] for name, module in zsaudio._HOME.items()}
+    if missing := set(parts.values()) - set(SECTIONS):
+        raise PluginError(f"docs/hooks.py has no section of the reference for {', '.join(sorted(missing))}")
+    names = [name for name, part in parts.items() if part == section]
+    return [*names, *ALSO.get(section, ())] if names else []
