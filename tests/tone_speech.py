@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from conftest import tone
 
-from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 
 RATE = 16_000
@@ -32,7 +32,7 @@ class ToneSpeech(Speech):
     window_s = 10.0
     before_s, after_s = 0.06, 0.03
     frame_s = FRAME_S
-    calibration = Calibration(bias=-4.0, ratio=1.0, symbols=3.0, lead_s=0.01, tail_s=0.02)
+    scoring = AlignmentScoring(bias=-4.0, ratio=1.0, symbols=3.0, lead_s=0.01, tail_s=0.02)
 
     def __init__(self) -> None:
         self.lengths: list[int] = []

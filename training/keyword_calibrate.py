@@ -24,7 +24,7 @@ from training.keyword_stream import hit, make_stream
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.models.speech.alignment import AlignmentScoring, Spotted
 from zsaudio.models.speech.nano_keyword import NanoKeyword
 
 LEAST = 1e-4  # score of what is looked at
@@ -32,7 +32,7 @@ FALSE = 20  # of each phrase and hour, the best that are false
 EVERY = 60 * RATE  # the network takes a minute at a time
 
 
-def calibrate(model: NanoKeyword, data: Path, work: Path) -> Calibration:
+def calibrate(model: NanoKeyword, data: Path, work: Path) -> AlignmentScoring:
     """Return the constants."""
     stream, targets = make_stream(data, work, choosing=True)
     phrases, hours = sorted({target.phrase for target in targets}), len(stream) / RATE / 3600
@@ -40,7 +40,7 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> Calibration:
     log_probs = np.concatenate(
         [model.log_probs([stream[at : at + EVERY]])[0] for at in range(0, len(stream), EVERY)]
     )
-    how, bank = model.calibration, model.embed_labels(labels).keywords
+    how, bank = model.scoring, model.embed_labels(labels).keywords
     aligned = how.aligner(bank.ways).push(log_probs)
     detector = KeywordDetector(list(labels), DetectionOptions(threshold=LEAST), how, model.frame_s)
     spotted = Spotted(how.log_odds(aligned, bank.level), aligned.start)
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")
     parser.add_argument("--checkpoint", type=Path, help="weights of a training run")
-    parser.add_argument("--calibration", help="constants to begin with as JSON, in place of the model's")
+    parser.add_argument("--scoring", help="constants to begin with as JSON, in place of the model's")
     options = parser.parse_args()
     print(json.dumps(asdict(calibrate(load(options), options.data, options.work))))
 

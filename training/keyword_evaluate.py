@@ -23,7 +23,7 @@ import torch
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import Calibration, KeywordSpotter
+from zsaudio.models.speech.alignment import AlignmentScoring, KeywordSpotter
 from zsaudio.models.speech.nano_keyword import NanoKeyword
 from zsaudio.models.speech.network import KeywordNetwork
 from zsaudio.recognizer import Recognizer
@@ -58,13 +58,13 @@ def load(options: argparse.Namespace) -> NanoKeyword:
         model.network.load_state_dict(torch.load(options.checkpoint)["network"])
         model.network.eval().requires_grad_(False)
         model.network.fuse()
-    if options.calibration:
-        model.calibration = Calibration(**json.loads(options.calibration))
+    if options.scoring:
+        model.scoring = AlignmentScoring(**json.loads(options.scoring))
     return model
 
 
 def features(
-    model: NanoKeyword, waves: list[np.ndarray], phrases: list[str], how: Calibration
+    model: NanoKeyword, waves: list[np.ndarray], phrases: list[str], how: AlignmentScoring
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return for each clip and phrase the alignment that scores best.
 
@@ -73,7 +73,7 @@ def features(
     ``(clips, phrases, 3)``: ratio, number of symbols, and the phrase's level; and its log-odds ``(clips,
     phrases)``.
     """
-    model.calibration = how
+    model.scoring = how
     bank = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).keywords
     found, logits = [], []
     for wave in waves:
@@ -105,7 +105,7 @@ def naming(options: argparse.Namespace) -> None:
     model, phrases = load(options), all_phrases(options) + list(OTHERS)
     tested = CHOOSING if options.choosing else HELD_OUT
     waves, truth = clips(options, tested)
-    _, logits = features(model, waves, phrases, model.calibration)
+    _, logits = features(model, waves, phrases, model.scoring)
     named = [phrases[i] for i in logits.argmax(axis=1)]
     right = np.array([a == b for a, b in zip(named, truth, strict=True)])
     print(f"{right.mean():.1%} of {len(right)} recordings named right among {len(phrases)} phrases")
@@ -143,7 +143,7 @@ def lengths(options: argparse.Namespace) -> None:
                 wave * (0.3 / np.abs(wave).max()) + rng.normal(0, 0.003, len(wave)).astype(np.float32)
             )
             truth.append(word)
-    _, logits = features(model, waves, words, model.calibration)
+    _, logits = features(model, waves, words, model.scoring)
     size = np.array([sum(len(bare(dictionary()[p][0])) for p in word.split()) for word in truth])
     right = np.array([words[i] == t for i, t in zip(logits.argmax(axis=1), truth, strict=True)])
     own = np.array([row[words.index(t)] for row, t in zip(logits, truth, strict=True)])
@@ -255,7 +255,7 @@ def speed(options: argparse.Namespace) -> None:
                 else [f"keyword: number {i} please" for i in range(n)]
             )
         ).keywords
-        spent = 10 * best(lambda bank=bank: KeywordSpotter(bank, model.calibration).push(heard))
+        spent = 10 * best(lambda bank=bank: KeywordSpotter(bank, model.scoring).push(heard))
         print(
             f"{n} keywords: {600 / (network + spent):.0f} times real time in all, "
             f"alignment {spent / network:.2%} of the network"
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")
     parser.add_argument("--checkpoint", type=Path, help="weights of a training run")
-    parser.add_argument("--calibration", help="constants as JSON, in place of the model's")
+    parser.add_argument("--scoring", help="constants as JSON, in place of the model's")
     parser.add_argument(
         "--choosing", action="store_true", help="test on the phrases that settings are chosen on"
     )

@@ -1,6 +1,6 @@
 """Write a training run's network, the dictionary and the constants into nano-keyword's folder.
 
-    python -m training.keyword_export --data DATA --work WORK --calibration CONSTANTS
+    python -m training.keyword_export --data DATA --work WORK --scoring CONSTANTS
 
 CONSTANTS are JSON, as ``keyword_calibrate`` prints them.
 """
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.keyword_data import RATE, Spoken, spoken, trained
-from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.nano_keyword import COHORT_STEP, WEIGHTS
 from zsaudio.models.speech.network import KeywordConfig
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--name", default="keyword", help="of the checkpoint")
-    parser.add_argument("--calibration", required=True, help="constants, as keyword_evaluate prints them")
+    parser.add_argument("--scoring", required=True, help="constants, as keyword_evaluate prints them")
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,8 @@ def main() -> None:
         shutil.copy(options.work / name, options.folder / name)
         (options.folder / name).chmod(0o644)
     (options.folder / "model.safetensors").chmod(0o644)
-    calibration = asdict(Calibration(**json.loads(options.calibration)))
-    config = asdict(KeywordConfig()) | {"calibration": calibration}
+    scoring = asdict(AlignmentScoring(**json.loads(options.scoring)))
+    config = asdict(KeywordConfig()) | {"scoring": scoring}
     (options.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in options.folder.iterdir() if path.suffix != ".md")
     print(f"{options.folder}: {size / 1e6:.2f} MB")

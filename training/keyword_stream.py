@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")
     parser.add_argument("--checkpoint", type=Path, help="weights of a training run")
-    parser.add_argument("--calibration", help="constants as JSON, in place of the model's")
+    parser.add_argument("--scoring", help="constants as JSON, in place of the model's")
     options = parser.parse_args()
     stream, targets = make_stream(options.data, options.work, options.hours, options.choosing)
     phrases = tuple(sorted({target.phrase for target in targets}))

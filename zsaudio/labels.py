@@ -267,6 +267,11 @@ def _split(text: str) -> Iterator[str]:
         position = found.end()
 
 
+def plain_name(name: str) -> str:
+    """Return the name of a class in plain words, as folders and tables often have it: ``dog_bark``."""
+    return " ".join(name.replace("_", " ").split())
+
+
 def _checked(labels: Iterable[str | Label]) -> tuple[Label, ...]:
     """Return labels with tidy names, after all checks; stop at the first that fails."""
     checked: list[Label] = []

@@ -7,12 +7,12 @@ from conftest import approx
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import SETTLE_S, KeywordDetector
 from zsaudio.labels import Label
-from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.models.speech.alignment import AlignmentScoring, Spotted
 from zsaudio.results import Event
 
 FRAME_S = 0.03
 SETTLE = round(SETTLE_S / FRAME_S)
-HOW = Calibration(bias=0.0, ratio=1.0, symbols=0.0, lead_s=0.06, tail_s=0.03)
+HOW = AlignmentScoring(bias=0.0, ratio=1.0, symbols=0.0, lead_s=0.06, tail_s=0.03)
 
 
 def detector(*labels: str | Label, **options: float) -> KeywordDetector:

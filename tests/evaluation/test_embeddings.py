@@ -8,10 +8,11 @@ from conftest import ToneModel, tone
 from tone_encoder import ToneEncoder
 
 from zsaudio.errors import ModelError, OptionError
-from zsaudio.evaluation.embeddings import as_encoder, embed_clips, identity
+from zsaudio.evaluation.embeddings import as_encoder, embed_clips
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder
 from zsaudio.models.clap.clap import Clap
+from zsaudio.models.identity import encoder_id
 from zsaudio.models.nano.nano import WEIGHTS, Nano
 
 
@@ -87,7 +88,7 @@ def test_another_model_is_another_identity() -> None:
         def _window(self, samples: np.ndarray) -> np.ndarray:
             return np.roll(super()._window(samples), 1, axis=1)
 
-    assert identity(ToneEncoder()) == identity(ToneEncoder()) != identity(Deaf())
+    assert encoder_id(ToneEncoder()) == encoder_id(ToneEncoder()) != encoder_id(Deaf())
 
 
 def encoders(clap_slaney: Path) -> list[Encoder]:

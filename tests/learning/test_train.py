@@ -81,15 +81,15 @@ def test_known_classes_step_back_where_there_are_others(trained: Trained) -> Non
     sound = [tone(150, 1.0)]
     both = trained.logits(sound, trained.embed_labels(LabelSet(["150", "600"])))[0][0, 0]
     only = trained.logits(sound, trained.embed_labels(LabelSet(["150", "300"])))[0][0, 0]
-    assert only - both == pytest.approx(trained.calibration.seen_penalty, abs=1e-5)
+    assert only - both == pytest.approx(trained.logit_scale.seen_penalty, abs=1e-5)
 
 
 def test_the_encoder_counts_where_it_helps(tones: Path) -> None:
     base = ToneEncoder()
     semantics = Semantics(base.encode_text, ["attributes"])  # of everyday sounds: they say nothing of tones
     examples = gather(base, read_dataset(tones))
-    assert train(base, "tones", examples, semantics).calibration.base_weight > 0.5
-    assert train(base, "tones", examples, semantics, blend=False).calibration.base_weight == 0
+    assert train(base, "tones", examples, semantics).logit_scale.base_weight > 0.5
+    assert train(base, "tones", examples, semantics, blend=False).logit_scale.base_weight == 0
 
 
 def test_a_folder_holds_all_of_it(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ class TestCommand(ToneCommand):
         left_out = (out / "unseen.txt").read_text().split()
         assert len(left_out) == 2
         config = json.loads((out / "config.json").read_text())
-        assert not set(left_out) & set(config["classes"]) and config["calibration"]["base_weight"] == 0
+        assert not set(left_out) & set(config["classes"]) and config["logit_scale"]["base_weight"] == 0
         code, text, _ = self.run(
             "evaluate", tones, "--model", out, "--unseen", out / "unseen.txt", "-f", "json"
         )

@@ -8,7 +8,7 @@ import pytest
 from zsaudio.models.speech.alignment import (
     Aligner,
     Alignment,
-    Calibration,
+    AlignmentScoring,
     Keywords,
     KeywordSpotter,
     ordinary_level,
@@ -88,13 +88,13 @@ def test_a_keyword_without_symbols_is_refused() -> None:
 
 
 def test_log_odds() -> None:
-    how = Calibration(bias=-2.0, ratio=0.5, symbols=1.0, level=0.5, most=4.0)
+    how = AlignmentScoring(bias=-2.0, ratio=0.5, symbols=1.0, level=0.5, most=4.0)
     found = Alignment(np.array([0.0, -4.0, 0.0]), np.zeros(3), np.array([3, 3, 8]))
     assert how.log_odds(found, np.array([0.0, -1.0, 0.0])).tolist() == pytest.approx([1.0, -0.5, 4.0])
 
 
 def test_scores_of_a_stream() -> None:
-    how, log_probs = Calibration(bias=1.0, ratio=1.0, symbols=0.0, level=1.0), heard(40, seed=3)
+    how, log_probs = AlignmentScoring(bias=1.0, ratio=1.0, symbols=0.0, level=1.0), heard(40, seed=3)
     keywords = Keywords([[(1, 2)]], np.array([0.25]))
     found, spotter = Aligner(keywords.ways).push(log_probs), KeywordSpotter(keywords, how)
     spotted = [spotter.push(log_probs[:13]), spotter.push(log_probs[13:])]
@@ -105,7 +105,7 @@ def test_scores_of_a_stream() -> None:
 def test_the_level_of_ordinary_speech() -> None:
     cohort = [heard(n, seed=n) for n in range(20, 31)]
     ways: list[Ways] = [[(1, 2, 3, 2, 1, 3, 1)], [(2, 3, 1, 3, 2, 1), (1, 1, 3, 3, 2, 2, 1)]]
-    how = Calibration(bias=5.0, ratio=0.5, symbols=1.0, level=0.5, most=1.0)
+    how = AlignmentScoring(bias=5.0, ratio=0.5, symbols=1.0, level=0.5, most=1.0)
     best = [Aligner(ways).push(one).ratio.max(axis=0) for one in cohort]
     level = ordinary_level(ways, cohort, how)
     assert level == pytest.approx(np.quantile(best, 0.9, axis=0))

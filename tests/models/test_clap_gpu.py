@@ -181,12 +181,12 @@ def test_a_batch_that_was_not_full_is_halved_itself(caplog: pytest.LogCaptureFix
 
 
 def test_not_even_one_window_fits() -> None:
-    with pytest.raises(ModelError, match=r"'cpu' is full: close other programs.*bfloat16.*device") as caught:
+    with pytest.raises(ModelError, match=r"'cpu' is out of memory: close.*bfloat16.*device") as caught:
         Batches(Memory(0).embed, CPU, 2)(windows(3))
     assert "\n" not in str(caught.value)
 
 
-def test_another_error_is_not_taken_for_a_full_memory() -> None:
+def test_another_error_is_not_taken_for_out_of_memory() -> None:
     def broken(_: Sequence[np.ndarray]) -> Tensor:
         raise RuntimeError("expected scalar type Float")
 
@@ -200,9 +200,9 @@ def test_a_tower_that_does_not_fit(checkpoint: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ClapAudio, "_embedder", ClapAudio._on_gpu)
     monkeypatch.setattr(torch.nn.Module, "to", to)
-    with pytest.raises(ModelError, match="memory of device 'cpu' is full"):
+    with pytest.raises(ModelError, match="device 'cpu' is out of memory"):
         Clap(str(checkpoint), dtype="float32").encode_audio(made_clips()[:1])
-    with pytest.raises(ModelError, match="memory of device 'cpu' is full"):
+    with pytest.raises(ModelError, match="device 'cpu' is out of memory"):
         Clap(str(checkpoint)).encode_text(["a prompt that is in no cache"])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zsaudio.models.clap.text_cache import TextCache, cache_folder
+from zsaudio.models.text_cache import TextCache
 
 EMBEDDING = np.array([0.6, -0.8, 0.0], dtype=np.float32)
 
@@ -58,8 +58,19 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSAUDIO_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
     TextCache("a").put("a dog", EMBEDDING)
     assert TextCache("a").get("a dog") is not None
-    monkeypatch.delenv("ZSAUDIO_CACHE")
-    assert "zsaudio" in str(cache_folder())
+    assert [path.name for path in tmp_path.iterdir()] == ["text-embeddings"]
+
+
+def test_only_what_is_not_known_is_embedded(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def embed(prompts: list[str]) -> np.ndarray:
+        asked.append(prompts)
+        return np.array([[len(prompt), 0.0] for prompt in prompts], np.float32)
+
+    cache = TextCache("a", tmp_path)
+    assert cache.look_up(["a", "bcd", "a"], embed).tolist() == [[1, 0], [3, 0], [1, 0]]
+    assert cache.look_up(["ef", "a"], embed).tolist() == [[2, 0], [1, 0]]
+    assert asked == [["a", "bcd"], ["ef"]]

@@ -148,7 +148,7 @@ class _ClipTagger:
         self._keyword_logits = np.zeros(0)  # the best so far, (n_keywords,)
         if tagger.keywords is not None:
             model, bank = tagger.keywords
-            self._spotter = KeywordSpotter(bank.keywords, model.calibration)
+            self._spotter = KeywordSpotter(bank.keywords, model.scoring)
             self._keyword_logits = np.full(len(bank.names), -np.inf)
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.labels import Label
-from zsaudio.models.speech.alignment import Calibration, Spotted
+from zsaudio.models.speech.alignment import AlignmentScoring, Spotted
 from zsaudio.results import Event
 
 SETTLE_S = 0.09
@@ -30,19 +30,19 @@ class KeywordDetector:
     options
         ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; what shapes the events of sounds does
         not.
-    calibration, frame_s
+    scoring, frame_s
         The model's.
     """
 
     def __init__(
-        self, labels: Sequence[Label], options: DetectionOptions, calibration: Calibration, frame_s: float
+        self, labels: Sequence[Label], options: DetectionOptions, scoring: AlignmentScoring, frame_s: float
     ) -> None:
         self._labels = [label.name for label in labels]
         thresholds, _ = options.thresholds(labels)
         with np.errstate(divide="ignore"):
             self._least = np.log(thresholds) - np.log1p(-thresholds)
         self._shortest_s = options.min_duration_s
-        self._calibration, self._frame_s = calibration, frame_s
+        self._scoring, self._frame_s = scoring, frame_s
         self._settle = max(1, round(SETTLE_S / frame_s))
         self._frame = 0
         n = len(labels)
@@ -75,7 +75,7 @@ class KeywordDetector:
         return [event for k in np.flatnonzero(np.isfinite(self._best)) for event in self._close(int(k))]
 
     def _close(self, k: int) -> list[Event]:
-        how, frame_s = self._calibration, self._frame_s
+        how, frame_s = self._scoring, self._frame_s
         onset = max(0.0, float(self._best_start[k]) * frame_s - how.lead_s)
         offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
         score = float(1 / (1 + np.exp(-self._best[k])))

@@ -251,8 +251,8 @@ class KeywordListener:
     def start(self) -> "KeywordTracker":
         """Return a tracker for a new stream."""
         model = self._model
-        spotter = KeywordSpotter(self._bank.keywords, model.calibration)
-        detector = KeywordDetector(self.labels, self._options, model.calibration, model.frame_s)
+        spotter = KeywordSpotter(self._bank.keywords, model.scoring)
+        detector = KeywordDetector(self.labels, self._options, model.scoring, model.frame_s)
         return KeywordTracker(spotter, detector, round(model.frame_s * model.sample_rate), model.sample_rate)
 
 

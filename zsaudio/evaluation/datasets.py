@@ -11,7 +11,6 @@ relative to the table) and one for the label (``label``, ``labels``, ``category`
 ``fold``, ``onset`` and ``offset`` are optional.
 """
 
-import csv
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from pathlib import Path
 
 from zsaudio.audio.reader import AUDIO_SUFFIXES
 from zsaudio.errors import DataError
+from zsaudio.files import read_table
+from zsaudio.labels import plain_name
 
 _FILE = ("file", "filename", "path", "fname")
 _LABEL = ("label", "labels", "category", "class", "event_label")
@@ -81,7 +82,7 @@ class Dataset:
         own = {name.casefold(): name for name in self.classes}
         picked = []
         for name in names:
-            if (key := _tidy(name).casefold()) not in own:
+            if (key := plain_name(name).casefold()) not in own:
                 raise DataError(f"{self.name}: no class '{name}'; it has {', '.join(self.classes)}")
             picked.append(own[key])
         return tuple(dict.fromkeys(picked))
@@ -115,7 +116,7 @@ def _read_table(path: Path) -> Dataset:
     timed = "onset" in rows[0] and "offset" in rows[0]
     recordings = []
     for number, row in enumerate(rows, start=2):
-        labels = tuple(_tidy(part) for part in (row[label] or "").split(";") if part.strip())
+        labels = tuple(plain_name(part) for part in (row[label] or "").split(";") if part.strip())
         if not row[file]:
             raise DataError(f"{path}: row {number} names no file")
         events = tuple((*_times(row, path, number), name) for name in labels) if timed else ()
@@ -140,10 +141,10 @@ def _read_folder(path: Path) -> Dataset:
     recordings, classes, problems = [], [], []
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and _shown(entry)):
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in AUDIO_SUFFIXES and _shown(f))
-        recordings += [Recording(file, (_tidy(folder.name),)) for file in files]
-        classes.append(_tidy(folder.name))
+        recordings += [Recording(file, (plain_name(folder.name),)) for file in files]
+        classes.append(plain_name(folder.name))
         if not files:
-            problems.append(f"{folder}: class '{_tidy(folder.name)}' has no recordings")
+            problems.append(f"{folder}: class '{plain_name(folder.name)}' has no recordings")
     if not recordings:
         raise DataError(f"{path}: neither a folder per class with recordings in it, nor a known data set")
     return _dataset(str(path), recordings, classes, problems)
@@ -153,7 +154,7 @@ def _read_esc50(path: Path) -> Dataset:
     rows = _rows(path / "meta" / "esc50.csv")
     return _dataset(
         "ESC-50",
-        [Recording(path / "audio" / r["filename"], (_tidy(r["category"]),), r["fold"]) for r in rows],
+        [Recording(path / "audio" / r["filename"], (plain_name(r["category"]),), r["fold"]) for r in rows],
     )
 
 
@@ -163,7 +164,9 @@ def _read_urbansound8k(path: Path) -> Dataset:
         "UrbanSound8K",
         [
             Recording(
-                path / "audio" / f"fold{r['fold']}" / r["slice_file_name"], (_tidy(r["class"]),), r["fold"]
+                path / "audio" / f"fold{r['fold']}" / r["slice_file_name"],
+                (plain_name(r["class"]),),
+                r["fold"],
             )
             for r in rows
         ],
@@ -176,7 +179,7 @@ def _read_fsd50k(path: Path) -> Dataset:
         table = path / "FSD50K.ground_truth" / f"{part}.csv"
         for row in _rows(table) if table.exists() else []:
             file = path / f"FSD50K.{part}_audio" / f"{row['fname']}.wav"
-            labels = tuple(_tidy(name) for name in row["labels"].split(","))
+            labels = tuple(plain_name(name) for name in row["labels"].split(","))
             recordings.append(Recording(file, labels, row.get("split") or "test"))
     return _dataset("FSD50K", recordings)
 
@@ -244,15 +247,9 @@ def _check_case(name: str, classes: Iterable[str]) -> None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = "\t" if "\t" in file.readline() else ","
-            file.seek(0)
-            return list(csv.DictReader(file, delimiter=delimiter))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is not a table of text, or not in UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    """Return the rows of a table by the names of its columns; cells that a row lacks are empty."""
+    header, *rows = read_table(path) or [[]]
+    return [dict(zip(header, [*row, *[""] * len(header)], strict=False)) for row in rows]
 
 
 def _column(row: dict[str, str], names: tuple[str, ...], path: Path) -> str:
@@ -266,7 +263,3 @@ def _column(row: dict[str, str], names: tuple[str, ...], path: Path) -> str:
 
 def _shown(path: Path) -> bool:
     return not path.name.startswith(".")
-
-
-def _tidy(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())

@@ -22,9 +22,9 @@ import numpy as np
 
 from zsaudio.detection.clips import embed_sources
 from zsaudio.errors import OptionError
+from zsaudio.files import cache_folder, write_atomically
 from zsaudio.models.base import Encoder, Model
-from zsaudio.models.clap.text_cache import cache_folder, write_atomically
-from zsaudio.models.probe import probe
+from zsaudio.models.identity import encoder_id
 from zsaudio.results import ClipOutputs
 
 _AT_A_TIME = 64  # recordings that are looked up in the cache together
@@ -35,14 +35,6 @@ def as_encoder(model: Model, what: str) -> Encoder:
     if not hasattr(model, "encode_audio"):
         raise OptionError(f"{what} needs a model with audio embeddings, which '{model.name}' has not")
     return model  # type: ignore[return-value]  # checked above
-
-
-def identity(model: Encoder) -> str:
-    """Return a name for the model's audio embeddings: a digest of what it makes of a second of noise."""
-    # Rounded, so that another processor's last bits make no other model.
-    rounded = np.round(probe(model), 2) + 0.0
-    what = f"{model.sample_rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()
-    return hashlib.sha256(what).hexdigest()
 
 
 def embed_clips(
@@ -66,7 +58,7 @@ def embed_clips(
     if not cache:
         yield from embed_sources(model, paths, batch_size)
         return
-    folder = cache_folder() / "audio-embeddings" / identity(model)[:16]
+    folder = cache_folder() / "audio-embeddings" / encoder_id(model)[:16]
     remaining = map(Path, paths)
     while several := list(islice(remaining, _AT_A_TIME)):
         known = {path: clip for path in several if (clip := _load(folder, path)) is not None}

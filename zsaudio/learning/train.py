@@ -21,7 +21,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model
 from zsaudio.models.learned.compatibility import ESZSL, Compatibility
 from zsaudio.models.learned.semantics import Semantics
-from zsaudio.models.learned.trained import Calibration, Trained, base_logits
+from zsaudio.models.learned.trained import LogitScale, Trained, base_logits
 from zsaudio.results import ClipOutputs
 
 Progress = Callable[[Iterable[ClipOutputs], int], Iterable[ClipOutputs]]
@@ -132,9 +132,9 @@ def train(
     how = {} if isinstance(method, ESZSL) else {"state": state, "on_epoch": on_epoch}
     learned = clone(method).fit(examples.vectors, examples.numbers, vectors, **how)
     own = base_logits(encoder, examples.vectors, base.embed_labels(LabelSet(labels))) if blend else None
-    calibration = _calibrate(method, learned, examples, vectors, own, seed)
+    logit_scale = _fit_scale(method, learned, examples, vectors, own, seed)
     window_s = float(np.clip(round(examples.seconds), 1, base.window_s))
-    return Trained(encoder, source, learned, semantics, examples.classes, window_s, calibration)
+    return Trained(encoder, source, learned, semantics, examples.classes, window_s, logit_scale)
 
 
 @dataclass
@@ -147,15 +147,15 @@ class _LeftOut:
     unseen: np.ndarray
 
 
-def _calibrate(
+def _fit_scale(
     method: Compatibility,
     learned: Compatibility,
     examples: Examples,
     vectors: np.ndarray,
     own: np.ndarray | None,
     seed: int,
-) -> Calibration:
-    """Find the calibration on classes and clips left out; with few classes, on the examples themselves."""
+) -> LogitScale:
+    """Find the scale on classes and clips left out; with few classes, on the examples themselves."""
     base = own if own is not None else np.zeros((len(examples.vectors), 1))
     n_classes = len(examples.classes)
     if n_classes < _FEWEST:
@@ -177,7 +177,7 @@ def _calibrate(
             seen = ~np.isin(np.arange(n_classes), fold.unseen)
             for i, penalty in enumerate(penalties):
                 harmonic[i] += metrics.generalised(logits - penalty * seen, fold.truth, fold.unseen).harmonic
-    return Calibration(scale, bias, base_weight, float(penalties[harmonic.argmax()]))
+    return LogitScale(scale, bias, base_weight, float(penalties[harmonic.argmax()]))
 
 
 def _leave_out(

@@ -20,7 +20,7 @@ import numpy as np
 
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import Calibration, Keywords
+from zsaudio.models.speech.alignment import AlignmentScoring, Keywords
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class SpeechModel(Protocol):
     before_s: float
     after_s: float
     frame_s: float  # distance between frames
-    calibration: Calibration  # from alignments to log-odds
+    scoring: AlignmentScoring  # from alignments to log-odds
 
     def embed_labels(self, labels: LabelSet) -> KeywordBank:
         """Return the keywords' symbols, a ``KeywordBank``."""

@@ -74,7 +74,7 @@ def read_config(source: str) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def identity(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Return a text that changes with a checkpoint's files: the commit of a snapshot, else a fingerprint."""
     if folder.parent.name == "snapshots":
         return folder.name

@@ -1,4 +1,4 @@
-"""Where a model runs, and what to say when its memory is full."""
+"""Where a model runs, and what to say when it is out of memory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 def resolve_device(device: str) -> torch.device:
     """Return the torch device for a device option.
 
-    ``auto`` is the GPU where this torch can use one, else the processor. ``cuda`` may carry an index
+    ``auto`` is the GPU where torch can use one, else the CPU. ``cuda`` may carry an index
     (``cuda:1``).
 
     Raises
@@ -38,32 +38,32 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def is_full_memory(error: RuntimeError) -> bool:
-    """Say whether an error of torch means that a device's memory is full, which not all have a class for."""
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch means out of memory; some devices have no error class of their own."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error)
 
 
-def full_memory(device: torch.device) -> ModelError:
-    """Return the error that says what to do when a device's memory is full."""
+def out_of_memory(device: torch.device) -> ModelError:
+    """Return the error that says what to do when a device is out of memory."""
     return ModelError(
-        f"the memory of device '{device}' is full: close other programs that use it, choose dtype 'bfloat16' "
+        f"device '{device}' is out of memory: close other programs that use it, choose dtype 'bfloat16' "
         "or 'float16', or device 'cpu'"
     )
 
 
 @contextlib.contextmanager
-def explaining_full_memory(device: torch.device) -> Iterator[None]:
-    """Turn what torch raises when a device's memory is full into an error that says what to do."""
+def explain_out_of_memory(device: torch.device) -> Iterator[None]:
+    """Turn torch's out-of-memory error into one that says what to do."""
     try:
         yield
     except RuntimeError as error:
-        if not is_full_memory(error):
+        if not is_out_of_memory(error):
             raise
-        raise full_memory(device) from error
+        raise out_of_memory(device) from error
 
 
 def free_cache(device: torch.device) -> None:
-    """Give back the memory that torch keeps of a device without using it."""
+    """Release the memory of a device that torch keeps without using it."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

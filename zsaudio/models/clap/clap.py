@@ -29,11 +29,11 @@ from torch.nn.functional import normalize
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
-from zsaudio.models.checkpoint import find_checkpoint, identity, importing_transformers, load_part
+from zsaudio.models.checkpoint import find_checkpoint, fingerprint, importing_transformers, load_part
 from zsaudio.models.clap.audio import DTYPES, ClapAudio
-from zsaudio.models.clap.text_cache import TextCache
 from zsaudio.models.clap.upload import resample_margin, resamples_on
-from zsaudio.models.device import explaining_full_memory, resolve_device
+from zsaudio.models.device import explain_out_of_memory, resolve_device
+from zsaudio.models.text_cache import TextCache
 from zsaudio.models.threads import start_threads
 
 # What is heard when nothing in particular is: positive prompts, since CLAP does not understand "no sound".
@@ -90,7 +90,7 @@ class Clap(LogitsByComparing):
         self.dim: int = self._config.projection_dim
         self.sample_rate: int = extractor.sampling_rate
         self.window_s = self.frame_s = float(extractor.max_length_s)
-        self._cache = TextCache(identity(self._folder))
+        self._cache = TextCache(fingerprint(self._folder))
 
     def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
@@ -126,12 +126,9 @@ class Clap(LogitsByComparing):
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
         """Return the embeddings ``(n_prompts, dim)``, unit norm; those not seen before are cached on disk."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if self._cache.get(prompt) is None]
-        if new:
-            for prompt, embedding in zip(new, self._embed_text(new), strict=True):
-                self._cache.put(prompt, embedding)
-        known = [self._cache.get(prompt) for prompt in prompts]
-        return np.stack(known) if known else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
+        return (
+            self._cache.look_up(prompts, self._embed_text) if prompts else np.zeros((0, self.dim), np.float32)
+        )
 
     @property
     def scale(self) -> float:
@@ -176,7 +173,7 @@ class Clap(LogitsByComparing):
             return embeddings.cpu()
 
         batches = [prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH)]
-        with explaining_full_memory(self.device):
+        with explain_out_of_memory(self.device):
             tower.to(self.device)
             return normalize(torch.cat(list(self._pool.map(embed, batches))), dim=-1).numpy()
 

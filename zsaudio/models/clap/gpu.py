@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zsaudio.audio.log_mel import LogMel
 from zsaudio.models.clap.upload import Upload
-from zsaudio.models.device import explaining_full_memory, free_cache, full_memory, is_full_memory
+from zsaudio.models.device import explain_out_of_memory, free_cache, is_out_of_memory, out_of_memory
 
 log = logging.getLogger("zsaudio")
 
@@ -53,7 +53,7 @@ class TowerOnGpu:
     ) -> None:
         self._device, self._dtype, self._pool = device, dtype, pool
         self._mel_there = device.type not in _WITHOUT_FLOAT64
-        with explaining_full_memory(device):
+        with explain_out_of_memory(device):
             self._tower = copy.deepcopy(tower).to(
                 device, dtype
             )  # a copy, or bfloat16 would round the original
@@ -118,10 +118,10 @@ class Batches:
         try:
             return self._embed(batch)
         except RuntimeError as error:
-            if not is_full_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(batch) == 1:
-                raise full_memory(self._device) from error
+                raise out_of_memory(self._device) from error
         return None  # only now, without the error, which holds on to the batch's memory
 
     def _halve(self, size: int) -> None:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
-from zsaudio.models.probe import probe, same_model
+from zsaudio.models.identity import probe, same_encoder
 
 MODEL_TYPE = "zsaudio-adapted"
 REACH_S = 1.0
@@ -133,7 +133,7 @@ class Adapted(LogitsByComparing):
             keys, kept = arrays["keys"], arrays["probe"]
         except (OSError, KeyError, SafetensorError) as error:
             raise ModelError(f"{folder}: damaged ({error})") from error
-        if not same_model(probe(base), kept):
+        if not same_encoder(probe(base), kept):
             raise ModelError(f"{folder}: was made from another version of '{config['base']}'; adapt it again")
         return cls(
             base,

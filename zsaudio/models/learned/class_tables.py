@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from zsaudio.errors import DataError
+from zsaudio.files import read_table
+from zsaudio.labels import plain_name
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ class AttributeTable:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "AttributeTable":
         """Read a CSV: a header with the attributes' names, a row a class, its name first."""
-        rows = _csv(path)
+        rows = read_table(path)
         if len(rows) < 2 or len(rows[0]) < 2:
             raise DataError(f"{path}: must hold a header with attributes, and a row for each class")
-        names = [_tidy(row[0]) for row in rows[1:]]
+        names = [plain_name(row[0]) for row in rows[1:]]
         for number, (name, row) in enumerate(zip(names, rows[1:], strict=True), start=2):
             if len(row) != len(rows[0]):
                 raise DataError(f"{path}: row {number} has {len(row)} cells, the header {len(rows[0])}")
@@ -93,7 +95,7 @@ class Taxonomy:
         found: dict[str, int] = {}
         for i, name in enumerate(self.names):
             for part in (name, *name.split(",")):
-                found.setdefault(_tidy(part).casefold(), i)
+                found.setdefault(plain_name(part).casefold(), i)
         return found
 
     def siblings(self, node: int) -> list[int]:
@@ -112,11 +114,11 @@ class Taxonomy:
 def read_descriptions(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read a CSV of ``label,description``, with a header."""
     found: dict[str, str] = {}
-    for number, row in enumerate(_csv(path)[1:], start=2):
+    for number, row in enumerate(read_table(path)[1:], start=2):
         if len(row) < 2:
             raise DataError(f"{path}: row {number} must hold a label and its description")
         if row[1].strip():
-            found[_tidy(row[0])] = " ".join(row[1].split())
+            found[plain_name(row[0])] = " ".join(row[1].split())
     if not found:
         raise DataError(f"{path}: holds no descriptions")
     return found
@@ -146,17 +148,3 @@ def _cells(row: list[str], path: Any) -> list[float]:
             raise DataError(f"{path}: {cell} of '{row[0]}' is outside 0 to 1")
         values.append(value)
     return values
-
-
-def _csv(path: str | os.PathLike[str]) -> list[list[str]]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            return [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is not a table of text, or not in UTF-8") from error
-
-
-def _tidy(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
+from zsaudio.models.identity import probe, same_encoder
 from zsaudio.models.learned.class_tables import (
     AttributeTable,
     Taxonomy,
@@ -31,13 +32,12 @@ from zsaudio.models.learned.class_tables import (
 )
 from zsaudio.models.learned.compatibility import METHODS, Compatibility
 from zsaudio.models.learned.semantics import Semantics
-from zsaudio.models.probe import probe, same_model
 
 MODEL_TYPE = "zsaudio-trained"
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LogitScale:
     """From compatibility to log-odds; see the module."""
 
     scale: float = 1.0
@@ -71,7 +71,7 @@ class Trained(LogitsByComparing):
         The classes that were trained on.
     window_s
         Length of its windows, in seconds.
-    calibration
+    logit_scale
         From compatibility to log-odds.
     name
         What it is called.
@@ -83,7 +83,7 @@ class Trained(LogitsByComparing):
     semantics: Semantics
     classes: tuple[str, ...]
     window_s: float
-    calibration: Calibration = field(default_factory=Calibration)
+    logit_scale: LogitScale = field(default_factory=LogitScale)
     name: str = "trained"
 
     context_s = 0.0
@@ -108,12 +108,12 @@ class Trained(LogitsByComparing):
         seen = np.array([label.name.casefold() in known for label in labels])
         if seen.all():
             seen[:] = False  # nobody to protect
-        base = self.base.embed_labels(labels) if self.calibration.base_weight else None
+        base = self.base.embed_labels(labels) if self.logit_scale.base_weight else None
         return TrainedBank(labels.names, self.semantics(list(labels)), base, seen)
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)``."""
-        own, fitted = own_bank(bank, TrainedBank), self.calibration
+        own, fitted = own_bank(bank, TrainedBank), self.logit_scale
         if not len(embeddings):
             return []
         means = np.stack([frames.mean(axis=0) for frames in embeddings])
@@ -140,7 +140,7 @@ class Trained(LogitsByComparing):
             "semantics": list(self.semantics.sources),
             "classes": list(self.classes),
             "window_s": self.window_s,
-            "calibration": asdict(self.calibration),
+            "logit_scale": asdict(self.logit_scale),
         }
         # Last, so that a folder with a config is a whole model.
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -155,7 +155,7 @@ class Trained(LogitsByComparing):
             compatibility = METHODS[config["method"]](**config["parameters"]).restore(arrays)
         except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: damaged ({error})") from error
-        if not same_model(probe(base), arrays["probe"]):
+        if not same_encoder(probe(base), arrays["probe"]):
             raise ModelError(
                 f"{folder}: was trained on another version of '{config['base']}'; train it again"
             )
@@ -174,7 +174,7 @@ class Trained(LogitsByComparing):
             semantics,
             tuple(config["classes"]),
             config["window_s"],
-            Calibration(**config["calibration"]),
+            LogitScale(**config["logit_scale"]),
             str(folder),
         )
 

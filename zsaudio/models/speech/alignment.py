@@ -10,7 +10,7 @@ would fit. So doubt costs, too: in proportion to how unlikely the likeliest symb
 resembles a keyword is a piece of something longer, a keyword costs more where nobody pauses before it.
 
 Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
-keyword's level in ordinary speech say together (``Calibration``).
+keyword's level in ordinary speech say together (``AlignmentScoring``).
 
 Conventions: log-probabilities are ``(n_frames, n_symbols)``; frames are counted from the start of the stream.
 """
@@ -163,7 +163,7 @@ class Keywords:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class AlignmentScoring:
     """From an alignment to log-odds; belongs to a model.
 
     The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
@@ -210,24 +210,24 @@ class KeywordSpotter:
     ----------
     keywords
         What to listen for.
-    calibration
+    scoring
         The model's.
     """
 
-    def __init__(self, keywords: Keywords, calibration: Calibration) -> None:
-        self._aligner = calibration.aligner(keywords.ways)
-        self._level, self._calibration = keywords.level, calibration
+    def __init__(self, keywords: Keywords, scoring: AlignmentScoring) -> None:
+        self._aligner = scoring.aligner(keywords.ways)
+        self._level, self._scoring = keywords.level, scoring
 
     def push(self, log_probs: np.ndarray) -> Spotted:
         """Take the next frames ``(n_frames, n_symbols)``."""
         found = self._aligner.push(log_probs)
-        return Spotted(self._calibration.log_odds(found, self._level), found.start)
+        return Spotted(self._scoring.log_odds(found, self._level), found.start)
 
 
 def ordinary_level(
     ways: Sequence[Sequence[Sequence[int]]],
     cohort: Sequence[np.ndarray],
-    calibration: Calibration,
+    scoring: AlignmentScoring,
     share: float = 0.9,
 ) -> np.ndarray:
     """Return the log-likelihood ratio of each keyword in ordinary speech: ``(n_keywords,)``.
@@ -238,7 +238,7 @@ def ordinary_level(
     Signal Processing 10, 2000). That the cohort may hold the keyword a few times does not matter.
     """
     level = np.zeros(len(ways))
-    if len(cohort) and calibration.level:
-        best = [calibration.aligner(ways).push(utterance).ratio.max(axis=0) for utterance in cohort]
+    if len(cohort) and scoring.level:
+        best = [scoring.aligner(ways).push(utterance).ratio.max(axis=0) for utterance in cohort]
         level = np.quantile(best, share, axis=0)
     return level

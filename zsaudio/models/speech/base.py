@@ -7,7 +7,7 @@ import numpy as np
 
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import KeywordBank, LabelBank, own_bank
-from zsaudio.models.speech.alignment import Calibration, Keywords, KeywordSpotter, ordinary_level
+from zsaudio.models.speech.alignment import AlignmentScoring, Keywords, KeywordSpotter, ordinary_level
 
 SHORT = 3  # symbols: so few are found in much else
 _NAMED = 5  # short keywords in a warning
@@ -21,7 +21,7 @@ class Speech:
     """
 
     context_s = 0.0
-    calibration: Calibration
+    scoring: AlignmentScoring
     cohort: Sequence[np.ndarray] = ()  # log-probabilities of ordinary speech, an utterance each
     frame_s: float
 
@@ -46,13 +46,13 @@ class Speech:
                 ", ".join(short[:_NAMED]),
                 f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "",
             )
-        level = ordinary_level(ways, self.cohort, self.calibration)
+        level = ordinary_level(ways, self.cohort, self.scoring)
         return KeywordBank(labels.names, Keywords(ways, level))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)`` that each keyword is somewhere in it."""
         return [
-            KeywordSpotter(own_bank(bank, KeywordBank).keywords, self.calibration)
+            KeywordSpotter(own_bank(bank, KeywordBank).keywords, self.scoring)
             .push(frames)
             .logits.max(axis=0, keepdims=True)
             .astype(np.float32)

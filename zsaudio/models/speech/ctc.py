@@ -21,7 +21,7 @@ import torch
 from zsaudio.errors import LabelError, ModelError
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part
 from zsaudio.models.device import resolve_device
-from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.pronunciation import IPA, Pronouncer, split_pronunciation, spoken_words
 
@@ -48,7 +48,7 @@ class CtcCheckpoint(Speech):
 
     window_s = 10.0
     before_s = after_s = CONTEXT_S
-    calibration = Calibration(bias=-3.0, ratio=0.5, symbols=1.0)
+    scoring = AlignmentScoring(bias=-3.0, ratio=0.5, symbols=1.0)
 
     def __init__(self, source: str, device: str = "cpu") -> None:
         self.name = source

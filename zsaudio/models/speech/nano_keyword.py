@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from zsaudio.errors import ModelError
 from zsaudio.models.device import resolve_device
 from zsaudio.models.nano.nano import config_from_dict
-from zsaudio.models.speech.alignment import Calibration
+from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.letter_to_sound import Letters
 from zsaudio.models.speech.network import PHONEMES, KeywordConfig, KeywordNetwork
@@ -46,7 +46,7 @@ class NanoKeyword(Speech):
         folder = folder or WEIGHTS
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings.pop("model_type", None)
-        self.calibration = Calibration(**settings.pop("calibration"))
+        self.scoring = AlignmentScoring(**settings.pop("scoring"))
         self.config = config = config_from_dict(settings, KeywordConfig)
         self.device = resolve_device(device)
         self.network = KeywordNetwork(config)

@@ -1,26 +1,20 @@
-"""Text embeddings on disk, so that a label is encoded once and a big text tower need not be loaded again.
+"""Text embeddings on disk: each prompt is encoded once, and a large text tower need not be loaded again.
 
-One file a prompt, named by a hash of the checkpoint's identity and the full prompt. A file holds a
-digest of its payload and the payload, float32 little-endian: a damaged file is as good as none. The cache
-only ever saves time: a folder that cannot be read or written is no error.
+One file per prompt, named by a hash of the checkpoint's fingerprint and the full prompt. A file holds a digest
+of its payload and the payload, float32 little-endian; a damaged file is ignored. A folder that cannot be read
+or written is no error: then nothing is cached.
 """
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import platformdirs
+
+from zsaudio.files import cache_folder, write_atomically
 
 _DIGEST_SIZE = 16
-
-
-def cache_folder() -> Path:
-    """Return the folder of everything zsaudio caches: ``$ZSAUDIO_CACHE``, else the user's cache folder."""
-    return Path(os.environ.get("ZSAUDIO_CACHE") or platformdirs.user_cache_dir("zsaudio"))
 
 
 class TextCache:
@@ -73,16 +67,3 @@ class TextCache:
 
 def _hash(data: bytes) -> "hashlib.blake2b":
     return hashlib.blake2b(data, digest_size=_DIGEST_SIZE)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that other processes see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

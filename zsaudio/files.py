@@ -1,0 +1,67 @@
+"""Files: written completely or not at all, tables of text, and the folder of caches."""
+
+import csv
+import os
+import secrets
+from pathlib import Path
+
+import platformdirs
+
+from zsaudio.errors import DataError
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything zsaudio caches: ``$ZSAUDIO_CACHE``, else the user's cache folder."""
+    return Path(os.environ.get("ZSAUDIO_CACHE") or platformdirs.user_cache_dir("zsaudio"))
+
+
+def write_atomically(path: Path, content: bytes | str, *, durable: bool = False) -> None:
+    """Write a file that always holds either its old content or all of the new one.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if need be.
+    content
+        Bytes, or text that is written as UTF-8.
+    durable
+        Force the content to disk first, so that it survives a loss of power.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the file then is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # other processes have their own
+    try:
+        with partial.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_table(path: str | os.PathLike[str]) -> list[list[str]]:
+    """Return the rows of a CSV or TSV file, without blank ones; the first is the header.
+
+    The separator is a tab if the first line has one, else a comma.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is not a table of text in UTF-8.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            separator = "\t" if "\t" in file.readline() else ","
+            file.seek(0)
+            return [row for row in csv.reader(file, delimiter=separator) if any(cell.strip() for cell in row)]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is not a table of text, or not in UTF-8") from error

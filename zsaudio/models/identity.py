@@ -1,0 +1,36 @@
+"""Which encoder made an embedding: told from what it makes of a fixed sound.
+
+Weights, precision and device all show in the embedding of a second of noise, so nothing has to be known about
+the encoder itself. ``probe`` is kept with what depends on an encoder (a trained model), and compared with
+``same_encoder``; ``encoder_id`` names files on one machine.
+"""
+
+import hashlib
+
+import numpy as np
+
+from zsaudio.models.base import Encoder
+
+
+def probe(model: Encoder) -> np.ndarray:
+    """Return the mean embedding ``(dim,)`` of one second of noise, always the same noise."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, model.sample_rate).astype(np.float32)
+    (frames,) = model.encode_audio([noise])
+    return np.asarray(frames.mean(axis=0), np.float32)
+
+
+def same_encoder(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two probes are of one encoder; another device or precision makes no difference."""
+    if one.shape != other.shape:
+        return False
+    return bool(one @ other >= 0.98 * np.linalg.norm(one) * np.linalg.norm(other))
+
+
+def encoder_id(model: Encoder) -> str:
+    """Return a hexadecimal digest of the probe, rounded to two decimals.
+
+    Two runs of one encoder on one machine have the same; another device or precision may have another.
+    """
+    rounded = np.round(probe(model), 2) + 0.0  # no -0.0
+    content = f"{model.sample_rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()
+    return hashlib.sha256(content).hexdigest()
