@@ -292,7 +292,7 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import ClapAudioModelWithProjection
 
-    from zsaudio.models.clap.audio import has_bfloat16
+    from zsaudio.models.device import has_bfloat16
 
     tower = ClapAudioModelWithProjection.from_pretrained(checkpoint).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

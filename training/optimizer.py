@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from zsaudio.models.clap.audio import has_bfloat16
+from zsaudio.models.device import has_bfloat16
 
 Network = TypeVar("Network", bound=nn.Module)
 

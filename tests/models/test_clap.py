@@ -20,7 +20,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.models.clap import audio as clap_audio
 from zsaudio.models.clap import cpu as htsat
 from zsaudio.models.clap.clap import BACKGROUND, Clap
-from zsaudio.models.device import resolve_device
+from zsaudio.models.device import has_bfloat16, resolve_device
 from zsaudio.models.threads import start_threads
 
 PROMPTS = ["This is a sound of dog barking.", "a cat", "This is a sound of rain on a tin roof."]
@@ -306,7 +306,7 @@ def test_auto_takes_bfloat16_only_where_it_is_native_and_close(
 
 def test_a_processor_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True}, raising=False)
-    assert not clap_audio.has_bfloat16(torch.device("cpu"))
+    assert not has_bfloat16(torch.device("cpu"))
 
 
 def test_a_torch_without_onednn_gives_the_same(unfused: Path, monkeypatch: pytest.MonkeyPatch) -> None:

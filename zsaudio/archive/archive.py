@@ -28,11 +28,11 @@ from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import ArchiveError, OptionError, has_result
-from zsaudio.evaluation.embeddings import as_encoder, identity
+from zsaudio.evaluation.embeddings import as_encoder
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Encoder, Model
+from zsaudio.models.identity import encoder_id, probe, same_encoder
 from zsaudio.models.learned.adapted import Adapted
-from zsaudio.models.probe import probe, same_model
 from zsaudio.models.registry import load_model
 from zsaudio.results import Embeddings
 
@@ -166,7 +166,7 @@ class Archive:
         stretches = Stretches(encoder, hop_s)
         header = {
             "model": model if isinstance(model, str) else loaded.name,
-            "checksum": identity(encoder),
+            "checksum": encoder_id(encoder),
             "probe": [round(float(value), 6) for value in probe(encoder)],
             "scoring": _scoring(encoder),
             "pipeline": _pipeline(stretches),
@@ -215,7 +215,7 @@ class Archive:
         chosen = self._model if self._model is not None else self.model_name
         model = load_model(chosen, self._device, self._dtype) if isinstance(chosen, str) else chosen
         base: Any = getattr(model, "base", model)
-        if not hasattr(base, "encode_audio") or not same_model(
+        if not hasattr(base, "encode_audio") or not same_encoder(
             probe(base), np.array(self._header["probe"], np.float32)
         ):
             another = "this version of it" if base.name == self.model_name else f"'{base.name}'"

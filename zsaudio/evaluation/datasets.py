@@ -159,18 +159,11 @@ def _read_esc50(path: Path) -> Dataset:
 
 
 def _read_urbansound8k(path: Path) -> Dataset:
-    rows = _rows(path / "metadata" / "UrbanSound8K.csv")
-    return _dataset(
-        "UrbanSound8K",
-        [
-            Recording(
-                path / "audio" / f"fold{r['fold']}" / r["slice_file_name"],
-                (plain_name(r["class"]),),
-                r["fold"],
-            )
-            for r in rows
-        ],
-    )
+    recordings = []
+    for row in _rows(path / "metadata" / "UrbanSound8K.csv"):
+        file = path / "audio" / f"fold{row['fold']}" / row["slice_file_name"]
+        recordings.append(Recording(file, (plain_name(row["class"]),), row["fold"]))
+    return _dataset("UrbanSound8K", recordings)
 
 
 def _read_fsd50k(path: Path) -> Dataset:

@@ -21,7 +21,7 @@ from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part, read_config
-from zsaudio.models.device import explaining_full_memory, resolve_device
+from zsaudio.models.device import explain_out_of_memory, resolve_device
 
 CLASSIFIER = Kind(
     "audio classification",
@@ -99,7 +99,7 @@ class Classifier(LogitsByComparing):
             inputs = self._extractor(
                 samples.astype(np.float32), sampling_rate=self.sample_rate, return_tensors="pt"
             )
-            with explaining_full_memory(self.device):
+            with explain_out_of_memory(self.device):
                 logits = self._network(**inputs.to(self.device)).logits.double().cpu()
             if not self.is_multi_label:
                 likely = torch.log_softmax(logits, dim=-1)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -36,6 +37,23 @@ def resolve_device(device: str) -> torch.device:
     if kind == "mps" and not has_mps:
         raise OptionError(f"{missing}, it needs macOS on Apple silicon: use 'auto' or 'cpu'")
     return torch.device(device)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 matrices natively; emulated, they are slow."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or not has_onednn(torch.bfloat16):
+        return False
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # old torch cannot tell
+    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+
+
+def has_onednn(dtype: torch.dtype) -> bool:
+    """Return whether torch multiplies matrices of a type by oneDNN on this CPU."""
+    mkldnn: Any = torch.backends.mkldnn
+    available = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return bool(available and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

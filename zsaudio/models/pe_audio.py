@@ -23,10 +23,9 @@ from torch import Tensor
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
-from zsaudio.models.checkpoint import Kind, find_checkpoint, identity, importing_transformers, load_part
-from zsaudio.models.clap.audio import has_bfloat16
-from zsaudio.models.clap.text_cache import TextCache
-from zsaudio.models.device import explaining_full_memory, resolve_device
+from zsaudio.models.checkpoint import Kind, find_checkpoint, fingerprint, importing_transformers, load_part
+from zsaudio.models.device import explain_out_of_memory, has_bfloat16, resolve_device
+from zsaudio.models.text_cache import TextCache
 
 PE_AUDIO = Kind("PE audio", ("pe_audio", "pe_audio_video"), "--model nano, the bundled one")
 _AUDIO_HALF = {r"^audio_model\.": ""}  # names of weights in a PE-AV checkpoint
@@ -88,7 +87,7 @@ class PeAudio(LogitsByComparing):
         self._hop: int = config.audio_config.dac_config.hop_length
         self.is_frame_level = "PeAudioFrameLevelModel" in (config.architectures or ())
         self.frame_s = self._hop / self.sample_rate if self.is_frame_level else self.window_s
-        self._cache = TextCache(identity(self._folder))
+        self._cache = TextCache(fingerprint(self._folder))
 
     def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
@@ -142,7 +141,7 @@ class PeAudio(LogitsByComparing):
     def _encode(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         samples = [np.asarray(window, np.float32) for window in windows]
         inputs = self._extractor(samples, sampling_rate=self.sample_rate, return_tensors="pt")
-        with explaining_full_memory(self.device):
+        with explain_out_of_memory(self.device):
             outputs = self._audio.audio_encoder(
                 input_values=inputs["input_values"].to(self.device),
                 padding_mask=inputs["padding_mask"].to(self.device),
@@ -160,7 +159,7 @@ class PeAudio(LogitsByComparing):
         part = load_part(_text_part(), self._folder, config=self._config, key_mapping=_AUDIO_HALF)
         longest = self._config.text_config.max_position_embeddings
         found = []
-        with explaining_full_memory(self.device):
+        with explain_out_of_memory(self.device):
             part.to(self.device)
             for start in range(0, len(prompts), _TEXT_BATCH):
                 tokens = tokenizer(

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from zsaudio.audio.log_mel import LogMel, SlidingLogMel
-from zsaudio.models.clap.cpu import HtsatOnProcessor, has_onednn
+from zsaudio.models.clap.cpu import HtsatOnProcessor
 from zsaudio.models.clap.gpu import Batches, TowerOnGpu, first_batch_size
 from zsaudio.models.clap.upload import check_length
+from zsaudio.models.device import has_bfloat16
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _MIN_COSINE = 0.999  # of an embedding in half precision with that in float32, for the former to be taken
@@ -91,16 +92,6 @@ class ClapAudio:
         sounds = _made_sounds(self._sample_rate)
         exact, close = (self._embedder(dtype)(sounds) for dtype in (torch.float32, torch.bfloat16))
         return torch.bfloat16 if cosine_similarity(exact, close).min() >= _MIN_COSINE else torch.float32
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Say whether a device multiplies bfloat16 matrices natively; emulated, they are slow."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu" or not has_onednn(torch.bfloat16):
-        return False
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # old torch cannot tell
-    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
 def _made_sounds(sample_rate: int) -> list[np.ndarray]:

@@ -126,19 +126,9 @@ class Clap(LogitsByComparing):
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
         """Return the embeddings ``(n_prompts, dim)``, unit norm; those not seen before are cached on disk."""
-        return (
-            self._cache.look_up(prompts, self._embed_text) if prompts else np.zeros((0, self.dim), np.float32)
-        )
-
-    @property
-    def scale(self) -> float:
-        """What cosines are multiplied by."""
-        return float(self._audio.scale)
-
-    @property
-    def background(self) -> np.ndarray:
-        """The embeddings of generic background, ``(n_prompts, dim)``."""
-        return self.encode_text(BACKGROUND)
+        if not len(prompts):
+            return np.zeros((0, self.dim), np.float32)
+        return self._cache.look_up(prompts, self._embed_text)
 
     @property
     def dtype(self) -> torch.dtype:

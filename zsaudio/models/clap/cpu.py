@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zsaudio.models.device import has_onednn
+
 
 class HtsatOnProcessor:
     """The audio tower of a CLAP checkpoint.
@@ -64,13 +66,6 @@ class HtsatOnProcessor:
             mel.T[None, None], (self._side * self._n_folds, len(mel)), mode="bicubic", align_corners=True
         )
         return stretched.view(self._n_folds, self._side, len(mel)).transpose(1, 2).reshape(-1, self._side)
-
-
-def has_onednn(dtype: torch.dtype) -> bool:
-    """Say whether torch multiplies matrices of a type by oneDNN on this processor."""
-    mkldnn: Any = torch.backends.mkldnn
-    available = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return bool(available and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
 class _Linear:
