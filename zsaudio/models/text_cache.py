@@ -1,8 +1,8 @@
 """Text embeddings on disk: each prompt is encoded once, and a large text tower need not be loaded again.
 
 One file per prompt, named by a hash of the checkpoint's fingerprint and the full prompt. A file holds a
-digest of its payload and the payload, float32 little-endian; a damaged file is ignored. A folder that cannot be read
-or written is no error: then nothing is cached.
+digest of its payload and the payload, float32 little-endian; a damaged file is ignored. A folder that cannot
+be read or written is no error: then nothing is cached.
 """
 
 import contextlib
