@@ -131,6 +131,16 @@ class Clap(LogitsByComparing):
         return self._cache.look_up(prompts, self._embed_text)
 
     @property
+    def scale(self) -> float:
+        """What cosines are multiplied by."""
+        return float(self._audio.scale)
+
+    @property
+    def background(self) -> np.ndarray:
+        """The embeddings of generic background, ``(n_prompts, dim)``."""
+        return self.encode_text(BACKGROUND)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The precision of the audio tower: what was asked for, or what was found best."""
         return self._audio.dtype
