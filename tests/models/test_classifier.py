@@ -78,7 +78,7 @@ def initials(texts: Sequence[str]) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def made_up_meaning(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    if "bundled" not in request.keywords:
+    if "bundled" not in request.node.name:
         monkeypatch.setattr(Classifier, "_sentences", staticmethod(initials))
 
 
@@ -159,3 +159,12 @@ def test_classes_without_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="no id2label with the names of its classes"):
         Classifier(str(tmp_path))
+
+
+def test_the_bundled_text_encoder_knows_what_names_mean(tmp_path: Path) -> None:
+    save(tmp_path, "ast")
+    found = Classifier(str(tmp_path)).nearest(
+        ["a puppy barks", "rainfall", "ambulance siren", "a broken window"], 1
+    )
+    assert [names[0][0] for names in found] == ["Dog", "Rain", "Siren", "Glass breaking"]
+    assert all(0.2 < names[0][1] < 1 for names in found)

@@ -11,7 +11,7 @@ the log-odds of a class are those of its probability.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part, read_config
 from zsaudio.models.device import explain_out_of_memory, resolve_device
+from zsaudio.models.nano.nano import Nano, tokenize
 
 CLASSIFIER = Kind(
     "audio classification",
@@ -135,9 +136,17 @@ class Classifier(LogitsByComparing):
         return np.asarray(self._sentences(texts) @ self._name_embeddings.T)
 
     @staticmethod
+    @torch.inference_mode()
     def _sentences(texts: Sequence[str]) -> np.ndarray:
         """Return sentence embeddings ``(n_texts, dim)``, unit norm, of nano's text encoder."""
-        raise NotImplementedError
+        nano = _bundled_nano()
+        tokens = tokenize(nano.tokenizer, texts, nano.config.max_tokens)
+        return np.concatenate([nano.text.sentence(torch.tensor([own])).numpy() for own in tokens])
+
+
+@cache
+def _bundled_nano() -> Nano:
+    return Nano()
 
 
 def load_classifier(source: str, device: str, dtype: str) -> Classifier:
