@@ -24,6 +24,7 @@ from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import DamagedAudioError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import EmbeddingBank, Encoder, KeywordBank, LabelBank, Model, SpeechModel, own_bank
+from zsaudio.models.known_names import warn_of_guesses
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.threads import running_model
@@ -43,7 +44,7 @@ class Recognizer:
     ----------
     labels
         What to recognise: a list of names, a text such as ``"dog barking, rain"`` or ``"@home"``, or a
-        ``LabelSet``.
+        ``LabelSet``; by default the built-in set of everyday sounds.
     model
         The model for sounds: a name from ``available_models()``, the Hugging Face id of a CLAP checkpoint, a
         local folder, or a loaded model. It is not loaded if all labels are keywords.
@@ -73,7 +74,7 @@ class Recognizer:
 
     def __init__(
         self,
-        labels: LabelSet | str | Iterable[str | Label],
+        labels: LabelSet | str | Iterable[str | Label] = "@everyday",
         model: str | Model = "nano",
         *,
         keyword_model: str | SpeechModel = "nano-keyword",
@@ -111,6 +112,7 @@ class Recognizer:
             with running_model():
                 bank = self.model.embed_labels(LabelSet(self._sounds, self.labels.templates))
             self._with_bank = self.model, bank
+            warn_of_guesses(self.model, self._sounds)
         if self._keywords:
             loaded = (
                 load_keyword_model(keyword_model, device) if isinstance(keyword_model, str) else keyword_model

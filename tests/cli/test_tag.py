@@ -15,6 +15,7 @@ from conftest import Ran, Run, tone
 
 import zsaudio.cli
 from zsaudio.cli import common
+from zsaudio.labels import LabelSet
 
 LABELS = ("--labels", "440, 1000")
 
@@ -120,7 +121,6 @@ def test_inputs_without_audio(zs: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no labels: name some with --labels"),
         (("--labels", ""), "no labels: name some, for example"),
         (("--labels", "440,,1000"), "label 2 is blank"),
         (("--labels", "440", "--labels", "440"), "label '440' is given twice (labels 1 and 2)"),
@@ -159,7 +159,7 @@ def test_debug_shows_the_traceback(zs: Run, clips: Path) -> None:
     assert any("Traceback" in line for line in ran.err)
     assert best(ran) == {"clips/a.wav": "440"}
     with pytest.raises(zsaudio.LabelError):
-        zs("tag", "clips/a.wav", "--debug")
+        zs("tag", "clips/a.wav", "--labels", "", "--debug")
 
 
 def test_labels_file_and_labels_together(zs: Run, clips: Path, tmp_path: Path) -> None:
@@ -212,3 +212,9 @@ def test_a_reader_that_leaves_early_is_no_error(clips: Path) -> None:
     ran = subprocess.run(shell, shell=True, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("@animals")
     assert ran.stderr == ""
+
+
+def test_without_labels_everyday_sounds_are_taken() -> None:
+    everyday = common.read_labels(None, None, None, common.EVERYDAY)
+    assert everyday.names == LabelSet.builtin("everyday").names and len(everyday) > 150
+    assert common.read_labels(["rain"], None, None, common.EVERYDAY).names == ("rain",)

@@ -37,6 +37,8 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
+EVERYDAY = "@everyday"  # the labels of a command that was given none
+
 Labels = Annotated[
     list[str] | None,
     typer.Option(
@@ -153,10 +155,17 @@ class _LogLines(logging.Handler):
         message(record.getMessage())
 
 
-def read_labels(texts: list[str] | None, path: Path | None, templates: list[str] | None) -> "LabelSet":
-    """Return the label set that ``--labels``, ``--labels-file`` and ``--template`` describe together."""
+def read_labels(
+    texts: list[str] | None, path: Path | None, templates: list[str] | None, default: str | None = None
+) -> "LabelSet":
+    """Return the label set that ``--labels``, ``--labels-file`` and ``--template`` describe together.
+
+    ``default`` is the built-in set that is taken without labels; None: they must be given.
+    """
     from zsaudio.labels import LabelSet
 
+    if not texts and path is None and default is not None:
+        texts = [default]
     if not texts and path is None:
         raise LabelError(
             'no labels: name some with --labels "dog barking, siren", take a built-in set '

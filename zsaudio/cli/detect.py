@@ -116,7 +116,7 @@ def detect(
     Example: zsaudio detect night.flac --labels "dog barking, siren" --format csv -o events.csv
     """
     common.set_verbosity(verbose, quiet)
-    label_set = common.read_labels(labels, labels_file, template)
+    label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
 

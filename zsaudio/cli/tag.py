@@ -68,7 +68,7 @@ def tag(
     Example: zsaudio tag recordings/ --labels "dog barking, rain, siren"
     """
     common.set_verbosity(verbose, quiet)
-    label_set = common.read_labels(labels, labels_file, template)
+    label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]
     n_failed = len(found) - len(paths)

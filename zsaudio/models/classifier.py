@@ -57,6 +57,7 @@ class Classifier(LogitsByComparing):
 
     templates = ("{}",)
     context_s = 0.0
+    guess_below = 0.6  # as for nano, whose text encoder it uses
 
     def __init__(self, source: str, device: str = "cpu") -> None:
         self.name = source
