@@ -112,13 +112,13 @@ def test_the_clock_jumps_over_lost_sound(monkeypatch: pytest.MonkeyPatch) -> Non
     assert source.clock.at(0.25).timestamp() == pytest.approx(13.25)
 
 
-def test_a_source_that_falls_silent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_delivers_nothing_is_unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SILENT_S", 0.05)
     source = Fed()
     source.feed(np.zeros(1600, np.float32))
     reading = iter(source)
     next(reading)
-    with pytest.raises(AudioError, match=r"^fed: stopped delivering sound; was it unplugged\?$"):
+    with pytest.raises(AudioError, match=r"^fed: stopped delivering audio; was it unplugged\?$"):
         next(reading)
 
 
@@ -252,7 +252,7 @@ def test_channels_are_mixed_or_chosen_and_overflows_counted(devices: list[dict[s
 def test_unplugging_is_an_error_and_stopping_is_not(devices: list[dict[str, Any]]) -> None:
     source = microphone()
     FakeStream.opened.settings["finished_callback"]()
-    with pytest.raises(AudioError, match=r"^USB Mic: stopped delivering sound; was it unplugged\?$"):
+    with pytest.raises(AudioError, match=r"^USB Mic: stopped delivering audio; was it unplugged\?$"):
         list(source)
     assert not FakeStream.opened.is_open
     source = microphone()

@@ -110,8 +110,7 @@ def test_windows_without_samples_or_with_too_many() -> None:
     for n_samples in (0, LENGTH + 1):
         with pytest.raises(AudioError, match=f"has {n_samples} samples, but must have 1 to 480000"):
             Upload(CPU, RATE, LENGTH)([np.zeros(n_samples, np.float32)])
-    excerpt = np.zeros(10, np.float32).view(Excerpt)
-    excerpt.sample_rate, excerpt.before, excerpt.n_samples = 16_000, 0, LENGTH + 1
+    excerpt = Excerpt(np.zeros(10, np.float32), 16_000, 0, LENGTH + 1)
     with pytest.raises(AudioError, match="has 480001 samples"):
         Upload(CPU, RATE, LENGTH)([excerpt])
 

@@ -1,1 +1,1 @@
-"""Sound in: files, arrays and devices become mono float32 blocks, and blocks become windows."""
+"""Audio input: files, arrays and devices to mono float32 blocks, and blocks to windows."""

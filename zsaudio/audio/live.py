@@ -1,8 +1,8 @@
-"""Sound as it happens: blocks that come in their own time, such as from a file played in real time.
+"""Live audio: blocks that arrive in real time, from a device or from a file that is played.
 
-A device does not wait. Its blocks go into a buffer of ``BUFFER_S``, from which the reader takes them; when it
-is full, what comes next is lost and counted as an overrun. The reader therefore sees a stream without
-gaps, and a ``Clock`` knows which time of day a position in it has, also after a loss.
+A device does not wait for its reader. Its blocks go into a buffer of ``BUFFER_S``. When the buffer is full,
+new blocks are dropped and counted as overruns. The reader sees a stream without gaps; a ``Clock`` gives the
+time of day for a position in it, also after blocks were dropped.
 
 Conventions: blocks are float32 mono ``(n_samples,)``; positions are in seconds from the first sample read.
 """
@@ -24,32 +24,32 @@ from zsaudio.errors import AudioError, OptionError
 
 BLOCK_S = 0.02
 BUFFER_S = 10.0
-SILENT_S = 3.0  # a device that delivers nothing for so long is gone, even where the system does not say so
-START_S = 10.0  # it may take its time before the first block
+SILENT_S = 3.0  # a device that delivers nothing for so long is taken for unplugged
+START_S = 10.0  # the same before the first block: some devices start slowly
 
 
 class Clock:
     """Position in a live stream -> time of day.
 
-    Learns from when blocks arrive. The two drift apart where audio is lost, and slowly in any case, since a
-    sound card's clock is not the computer's.
+    Blocks are noted with the time at which they arrive. Position and time drift apart when blocks are
+    dropped, and slowly in any case, since a sound card has a clock of its own.
 
     Examples
     --------
     >>> clock = Clock()
     >>> clock.note(0.0, 1000.0)
-    >>> clock.note(5.0, 1007.0)  # two seconds were lost
+    >>> clock.note(5.0, 1007.0)  # two seconds were dropped
     >>> clock.at(4.0).timestamp(), clock.at(6.0).timestamp()
     (1004.0, 1008.0)
     """
 
-    _tolerance_s = 0.1  # blocks arrive a little unevenly
+    _tolerance_s = 0.1  # blocks do not arrive quite evenly
 
     def __init__(self) -> None:
         self._anchors: deque[tuple[float, float]] = deque(maxlen=4096)
 
     def note(self, position: float, time_s: float) -> None:
-        """Learn that the sound at ``position`` happened at ``time_s``, in seconds since the epoch."""
+        """Note that the sample at ``position`` was recorded at ``time_s``, in seconds since the epoch."""
         if self._anchors:
             known, known_time_s = self._anchors[-1]
             if abs((time_s - position) - (known_time_s - known)) <= self._tolerance_s:
@@ -57,7 +57,7 @@ class Clock:
         self._anchors.append((position, time_s))
 
     def at(self, position: float) -> datetime:
-        """Return the local time of day, with its zone, at a position; now where nothing is known."""
+        """Return the local time of a position, with its time zone; the present time if nothing was noted."""
         if not self._anchors:
             return datetime.now().astimezone()
         index = max(0, bisect_right(self._anchors, (position, float("inf"))) - 1)
@@ -66,10 +66,20 @@ class Clock:
 
 
 class LiveBlocks:
-    """Blocks of sound as they happen; iterate once, and ``close`` or leave the ``with`` to end.
+    """Blocks of live audio: iterate over it once; ``close`` it, or leave its ``with``, to end.
 
-    ``overruns`` counts the times that sound was lost because it was not read in time; ``lost_s`` is how much,
-    as far as that is known.
+    Attributes
+    ----------
+    name
+        Name of the device or file.
+    sample_rate
+        Rate of the blocks, in Hz.
+    clock
+        Gives the time of day for a position in the stream.
+    overruns
+        How many times audio was dropped because it was not read in time.
+    lost_s
+        How much was dropped, in seconds, as far as it is known.
     """
 
     def __init__(self, name: str, sample_rate: int, block_s: float) -> None:
@@ -81,8 +91,8 @@ class LiveBlocks:
         self.overruns, self.lost_s = 0, 0.0
         self.clock = Clock()
         self._block = max(1, round(block_s * sample_rate))
-        self._room = round(BUFFER_S * sample_rate / self._block)  # blocks
-        # a block and when its last sample was heard; an error; or None, the end
+        self._capacity = round(BUFFER_S * sample_rate / self._block)  # of the buffer, in blocks
+        # a block and when it arrived, in seconds since the epoch; an error; or None, the end
         self._queue: queue.SimpleQueue[tuple[np.ndarray, float] | AudioError | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
 
@@ -92,16 +102,16 @@ class LiveBlocks:
         Raises
         ------
         AudioError
-            If the device is unplugged, or the file cannot be read on.
+            If the device is unplugged, or the file cannot be read, or not to its end.
         """
         position = 0.0
         try:
             self._start()
             wait_s = START_S
             while (item := self._next(wait_s)) is not None:
-                block, heard_s = item
+                block, arrived_s = item
                 wait_s = SILENT_S
-                self.clock.note(position, heard_s - len(block) / self.sample_rate)
+                self.clock.note(position, arrived_s - len(block) / self.sample_rate)
                 position += len(block) / self.sample_rate
                 yield block
         finally:
@@ -118,22 +128,22 @@ class LiveBlocks:
         self.close()
 
     def stop(self) -> None:
-        """End the stream after what has been heard so far; may be called from a signal handler or thread."""
+        """End the stream after the blocks so far; may be called from a signal handler or another thread."""
         self._stopped.set()
         self._queue.put(None)
 
     def close(self) -> None:
-        """Stop listening and free the device."""
+        """Stop recording and release the device."""
         self.stop()
 
     def _start(self) -> None:
         raise NotImplementedError
 
     def _put(self, block: np.ndarray) -> None:
-        """Take a block from the source: runs in its thread, and never waits."""
+        """Take a block from the source; runs in the source's thread, and never waits."""
         if self._stopped.is_set():
             return
-        if self._queue.qsize() >= self._room:
+        if self._queue.qsize() >= self._capacity:
             self.overruns += 1
             self.lost_s += len(block) / self.sample_rate
         else:
@@ -143,24 +153,24 @@ class LiveBlocks:
         try:
             item = self._queue.get(timeout=wait_s)
         except queue.Empty:
-            item = self._gone()
+            item = self._unplugged()
         if isinstance(item, AudioError):
             raise item
         return item
 
-    def _gone(self) -> AudioError:
-        return AudioError(f"{self.name}: stopped delivering sound; was it unplugged?")
+    def _unplugged(self) -> AudioError:
+        return AudioError(f"{self.name}: stopped delivering audio; was it unplugged?")
 
 
 class Playback(LiveBlocks):
-    """A file played in real time, as if a microphone heard it.
+    """A recording played in real time, in the place of a microphone.
 
     Parameters
     ----------
     source
-        A path, a binary file object, or an array with its ``sample_rate``.
+        What ``zsaudio.audio.reader.AudioReader`` takes.
     sample_rate
-        Rate of an array, in Hz.
+        Rate of an array or a tensor, in Hz.
     channel
         Take this channel (0 is the first) instead of the mean of all.
     block_s

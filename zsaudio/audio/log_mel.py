@@ -1,8 +1,8 @@
 """Batched log-mel spectrograms in torch.
 
 Conventions: waveforms are float32 ``(batch, n_samples)`` in [-1, 1]; spectrograms are float32
-``(batch, n_frames, n_mels)`` in dB re full scale. The filters and sizes belong to the model, which
-stores them with its weights, so that the front end cannot drift from what the model was trained on.
+``(batch, n_frames, n_mels)`` in dB relative to full scale. The mel filters and sizes are stored with the
+weights of a model, so that it always gets the spectrograms that it was trained on.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Frames that are worked on together: few enough for their spectra to stay in the processor's cache.
+# Frames that are computed together: few enough for their spectra to stay in the CPU's cache.
 _FRAMES = 128
 
 
@@ -29,9 +29,9 @@ class LogMel(nn.Module):
     floor
         Smallest mel power, before the logarithm. 1e-10 is -100 dB.
     dtype
-        Precision of the Fourier transform. In float32 its rounding noise, some 130 dB below the loudest
-        partial, shows in bands that hold nothing else, such as those above 8 kHz in audio that was
-        resampled from 16 kHz. float64 takes twice as long and is right to 1e-5 dB everywhere.
+        Precision of the Fourier transform. The rounding noise of float32 is about 130 dB below the loudest
+        component, so it shows in bands that are otherwise empty, such as those above 8 kHz in audio resampled
+        from 16 kHz. float64 takes twice as long and is right to 1e-5 dB.
     """
 
     filters: Tensor
@@ -53,7 +53,7 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the log-mel spectrogram, ``(batch, 1 + n_samples // hop_length, n_mels)``, in dB.
 
-        Frames are centred: the signal is mirrored by ``n_fft // 2`` samples at both ends, so it must be
+        Frames are centred: the signal is reflected by ``n_fft // 2`` samples at both ends, so it must be
         longer than that.
         """
         margin = self.n_fft // 2
@@ -71,21 +71,21 @@ class LogMel(nn.Module):
 
 
 class SlidingLogMel:
-    """Spectrograms of one window after another, where frames that neighbours share are computed once.
+    """Spectrograms of successive windows; frames that neighbouring windows share are computed once.
 
-    Windows of a recording that overlap by whole frames have the same numbers there, but for a few frames at
-    either edge, which see the mirrored signal. Whether windows overlap is seen from their samples.
+    Windows of a recording that overlap by whole frames have equal frames in the overlap, apart from a few at
+    either edge, which depend on the reflected signal. The samples are compared to find the overlap.
 
     Parameters
     ----------
     log_mel
-        Makes the spectrograms.
+        Computes the spectrograms.
     pad
-        Makes a waveform ``(1, n_samples)`` of a window; one of ``n_samples`` it leaves as it is.
+        Takes a window, returns a waveform ``(1, n_samples)``; a window of ``n_samples`` is not changed.
     n_samples
-        Length of a full window. Only such windows share frames.
+        Length of a full window. Only full windows share frames.
     pool
-        Threads.
+        Threads that compute the frames.
     """
 
     def __init__(
@@ -97,7 +97,9 @@ class SlidingLogMel:
     ) -> None:
         self._log_mel, self._pad, self._n_samples, self._pool = log_mel, pad, n_samples, pool
         self._n_frames = 1 + n_samples // log_mel.hop_length
-        self._edge = -(-(log_mel.n_fft // 2) // log_mel.hop_length)  # frames that may see the mirrored signal
+        self._edge = -(
+            -(log_mel.n_fft // 2) // log_mel.hop_length
+        )  # frames that may depend on the reflected signal
         self._last = np.zeros(0, np.float32), torch.zeros(0)  # window, spectrogram
 
     def __call__(self, windows: Sequence[np.ndarray]) -> list[Tensor]:
@@ -113,17 +115,17 @@ class SlidingLogMel:
         return mels
 
     def _shift(self, before: np.ndarray, window: np.ndarray) -> int | None:
-        """Return by how many frames a window is later than the one before; None: they share nothing."""
+        """Return by how many frames a window is later than the one before; None: they do not overlap."""
         if not len(before) == len(window) == self._n_samples:
             return None
         hop = self._log_mel.hop_length
         starts = before[: (self._n_frames - 3 * self._edge) * hop].reshape(-1, hop)[:, :16]
-        shift = int((starts == window[:16]).all(axis=1).argmax())  # the first that looks like it, or 0
+        shift = int((starts == window[:16]).all(axis=1).argmax())  # the first candidate, or 0
         same = np.array_equal(before[shift * hop :], window[: self._n_samples - shift * hop])
         return shift if same else None
 
     def _new_frames(self, window: np.ndarray, shift: int | None) -> Tensor:
-        """Return the frames that the window before lacks: a few at the start, and those at the end."""
+        """Return the frames that the window before does not have: a few at the start, those at the end."""
         waveform, edge, hop = self._pad(window), self._edge, self._log_mel.hop_length
         if shift is None:
             new: Tensor = self._log_mel(waveform)[0]

@@ -1,6 +1,6 @@
-"""Microphones: live blocks from a recording device, through PortAudio (extra: mic).
+"""Microphones: live blocks from a recording device, through PortAudio (extra ``mic``).
 
-A device is opened with its own rate and all its channels, unless told otherwise; the recogniser resamples.
+By default a device is opened at its own rate, with all its channels; the recogniser resamples.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,30 @@ import numpy as np
 from zsaudio.audio.live import BLOCK_S, LiveBlocks
 from zsaudio.errors import AudioError, MissingExtraError, OptionError
 
-_DEVICE_BUFFER_S = 0.1  # for when this program is kept waiting; blocks come as early with it as without
-_MOST_CHANNELS = 8  # sound servers offer 32 or more, and fill with silence those that no microphone has
+_DEVICE_BUFFER_S = 0.1  # bridges pauses of this program; it does not delay the blocks
+_MOST_CHANNELS = 8  # sound servers offer 32 or more, and fill those that no microphone has with silence
 
 
 @dataclass(frozen=True)
 class InputDevice:
-    """A device that records: how to choose it (``number`` or part of ``name``), and what it offers."""
+    """A recording device, as ``input_devices`` lists it.
+
+    Parameters
+    ----------
+    number, name
+        ``microphone`` takes the number, or a part of the name.
+    channels
+        How many channels it has.
+    sample_rate
+        Its default rate, in Hz.
+    is_default
+        Whether it is the system's default device.
+    """
 
     number: int
     name: str
     channels: int
-    sample_rate: int  # Hz; its usual one
+    sample_rate: int
     is_default: bool
 
 
@@ -58,14 +70,14 @@ class Microphone(LiveBlocks):
                 callback=self._callback,
                 finished_callback=self._finished,
             )
-            # now, not when reading begins: PortAudio never returns from starting a device that has left since
+            # Now, not when reading begins: PortAudio hangs if the device was unplugged in between.
             self._stream.start()
         except sounddevice.PortAudioError as error:
             hint = "" if sample_rate is None else f"; its own rate is {chosen.sample_rate} Hz"
             raise AudioError(f"{chosen.name}: cannot be opened ({_reason(error)}){hint}") from error
 
     def close(self) -> None:
-        """Stop listening and free the device."""
+        """Stop recording and release the device."""
         self.stop()
         self._stream.close(ignore_errors=True)
 
@@ -75,16 +87,16 @@ class Microphone(LiveBlocks):
     def _callback(self, samples: np.ndarray, n_samples: int, times: Any, status: Any) -> None:
         if not self._reading:
             return
-        if status.input_overflow:  # lost before it came here, nobody knows how much
+        if status.input_overflow:  # dropped before this program got it; PortAudio does not say how much
             self.overruns += 1
         if self._channel is None:
             self._put(samples.mean(axis=1, dtype=np.float32))
         else:
-            self._put(samples[:, self._channel].copy())  # PortAudio uses the array again
+            self._put(samples[:, self._channel].copy())  # PortAudio reuses the array
 
     def _finished(self) -> None:
         if not self._stopped.is_set():
-            self._queue.put(self._gone())
+            self._queue.put(self._unplugged())
 
 
 def microphone(
@@ -111,13 +123,13 @@ def microphone(
     MissingExtraError
         If sounddevice or the PortAudio library is not installed.
     AudioError, OptionError
-        If there is no such device, or it does not offer what is asked of it.
+        If there is no such device, or it does not offer that rate or channel.
     """
     return Microphone(device, sample_rate, channel, block_s)
 
 
 def input_devices() -> list[InputDevice]:
-    """Return the devices that can record."""
+    """Return the recording devices of this computer."""
     sounddevice = _sounddevice()
     try:
         default = sounddevice.query_devices(kind="input")["index"]
@@ -169,5 +181,5 @@ def _sounddevice() -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Return PortAudio's own words, without what the wrapper puts around them."""
+    """Return PortAudio's message without what sounddevice adds to it."""
     return str(error.args[0]).rpartition(": ")[2] if error.args else str(error)

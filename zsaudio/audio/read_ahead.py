@@ -1,6 +1,6 @@
-"""Work ahead in threads, in order and within bounded memory.
+"""Read ahead in threads, in order and within bounded memory.
 
-Decoding and resampling release Python's lock, so they run beside the encoder in threads.
+Decoding and resampling release the global interpreter lock, so they run in threads while a model runs.
 """
 
 import os
@@ -14,19 +14,19 @@ from typing import TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
-_Lane = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (there is more, item or error)
+_Items = queue.Queue[tuple[bool, "T | BaseException | None"]]  # (whether it is an item, item or error)
 
 _MOST_WORKERS = 8
 
 
 def usual_workers() -> int:
-    """Return how many threads read: one a processor that this process may use, but 2 to 8.
+    """Return how many threads read: one per CPU core that this process may use, but 2 to 8.
 
-    An encoder on two processors is slower than one thread that decodes; one on a GPU may be faster than two.
+    On two cores one thread decodes faster than a model takes the windows; a model on a GPU may need more.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    n_processors = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(max(n_processors, 2), _MOST_WORKERS)
+    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(max(n_cores, 2), _MOST_WORKERS)
 
 
 def read_ahead(
@@ -41,15 +41,15 @@ def read_ahead(
     Parameters
     ----------
     read
-        Runs in a thread. Exhaust one key's items before asking for the next key.
+        Runs in a thread. Exhaust the items of a key before asking for the next key.
     keys
         What to read, in order.
     workers
-        Keys that are read at a time; None: ``usual_workers()``.
+        Number of threads, each reading one key at a time; None: ``usual_workers()``.
     depth
-        Items of each key that wait for the consumer at most.
+        How many items of a key may wait for the consumer.
     ahead
-        Keys that are being read or wait for the consumer, at most; None: as many as ``workers``.
+        How many keys may be read, or wait for the consumer, at a time; None: as many as ``workers``.
 
     Notes
     -----
@@ -59,47 +59,47 @@ def read_ahead(
     workers = workers or usual_workers()
     stop = threading.Event()
 
-    def put(lane: "_Lane[T]", entry: tuple[bool, "T | BaseException | None"]) -> bool:
+    def put(items: "_Items[T]", entry: tuple[bool, "T | BaseException | None"]) -> bool:
         while not stop.is_set():
             try:
-                lane.put(entry, timeout=0.1)
+                items.put(entry, timeout=0.1)
                 return True
             except queue.Full:
                 continue
         return False
 
-    def produce(key: K, lane: "_Lane[T]") -> None:
+    def produce(key: K, items: "_Items[T]") -> None:
         try:
             for item in read(key):
-                if not put(lane, (True, item)):
+                if not put(items, (True, item)):
                     return
         except BaseException as error:  # handed to the consumer, which raises it
-            put(lane, (False, error))
+            put(items, (False, error))
         else:
-            put(lane, (False, None))
+            put(items, (False, None))
 
     waiting = iter(keys)
     with ThreadPoolExecutor(workers, thread_name_prefix="zsaudio-read") as pool:
-        lanes: deque[tuple[K, _Lane[T]]] = deque()
+        queues: deque[tuple[K, _Items[T]]] = deque()
 
         def start(n_keys: int) -> None:
             for key in islice(waiting, n_keys):
-                lanes.append((key, queue.Queue(maxsize=depth)))
-                pool.submit(produce, *lanes[-1])
+                queues.append((key, queue.Queue(maxsize=depth)))
+                pool.submit(produce, *queues[-1])
 
         try:
             start(ahead or workers)
-            while lanes:
-                key, lane = lanes.popleft()
-                yield key, _drain(lane)
+            while queues:
+                key, items = queues.popleft()
+                yield key, _drain(items)
                 start(1)
         finally:
             stop.set()
 
 
-def _drain(lane: "_Lane[T]") -> Iterator[T]:
+def _drain(items: "_Items[T]") -> Iterator[T]:
     while True:
-        more, item = lane.get()
+        more, item = items.get()
         if more:
             yield item  # type: ignore[misc]  # an item, since there is more
         elif isinstance(item, BaseException):

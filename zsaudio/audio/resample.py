@@ -1,4 +1,4 @@
-"""Change of sample rate, through soxr: one-shot and streaming twins.
+"""Change of sample rate, by soxr: of a whole signal, or of a stream.
 
 Conventions: samples are float32 mono ``(n_samples,)``; rates are in Hz.
 """
@@ -38,7 +38,7 @@ class StreamResampler:
         )
 
     def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take the next block; return the samples that are ready. ``last`` flushes what is held back."""
+        """Take the next block; return the samples that are ready: with ``last``, all that remain."""
         if self._stream is None:
             return block
         return np.asarray(self._stream.resample_chunk(np.ascontiguousarray(block, np.float32), last=last))

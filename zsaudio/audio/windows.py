@@ -1,10 +1,10 @@
 """Blocks of any size -> windows of one size.
 
-Conventions: positions are in samples from the start of the stream, at the stream's rate. A window *speaks
-for* a part of the stream: neighbouring windows that overlap share their overlap in the middle, so that every
-sample is spoken for once, by the window in which it has most context on either side.
+Conventions: positions are in samples from the start of the stream, at the stream's rate. Windows may
+overlap. Each window *keeps* a part of the stream: neighbours share their overlap in the middle, so that every
+sample is kept once, by the window in which it has most context on either side.
 
-A model that changes the sample rate by itself gets its windows as they were recorded (``Excerpt``).
+A model that resamples by itself gets its windows at the recording's own rate (``Excerpt``).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,14 @@ from zsaudio.errors import AudioError
 _SHORTEST_TAIL = 0.1  # of a window; a shorter rest would be mostly padding
 
 
-class Excerpt(np.ndarray):
-    """The samples of a window as they were recorded, float32, with some of the stream on either side.
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """A window at the recording's own rate, with some of the recording on either side.
 
-    Attributes
+    Parameters
     ----------
+    samples
+        float32 ``(n,)``.
     sample_rate
         The recording's rate, in Hz.
     before
@@ -35,14 +38,20 @@ class Excerpt(np.ndarray):
         Length of the window at the model's rate.
     """
 
+    samples: np.ndarray
     sample_rate: int
     before: int
     n_samples: int
 
+    @classmethod
+    def of(cls, samples: "np.ndarray | Excerpt", sample_rate: int) -> "Excerpt":
+        """Return the samples of a window as an excerpt; those of an array are at ``sample_rate``."""
+        return samples if isinstance(samples, Excerpt) else cls(samples, sample_rate, 0, len(samples))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Window:
-    """A stretch of samples, and the part of the stream that it speaks for.
+    """Consecutive samples of a stream, and the part of the stream that they keep.
 
     Parameters
     ----------
@@ -51,37 +60,38 @@ class Window:
     samples
         float32 ``(n_samples,)``, or an ``Excerpt``. The last window of a stream may be shorter.
     keep_from, keep_to
-        The part ``[keep_from, keep_to)`` of the stream that this window speaks for.
+        The part ``[keep_from, keep_to)`` of the stream that this window keeps.
     """
 
     start: int
-    samples: np.ndarray
+    samples: np.ndarray | Excerpt
     keep_from: int
     keep_to: int
 
     @property
     def end(self) -> int:
         """Position after the last sample."""
-        return self.start + int(getattr(self.samples, "n_samples", len(self.samples)))
+        samples = self.samples
+        return self.start + (samples.n_samples if isinstance(samples, Excerpt) else len(samples))
 
 
 class Windower:
     """Cut a stream into overlapping windows.
 
-    The windows depend on the samples alone, not on how they were cut into blocks. The last window is kept
-    even where it is not full; a rest shorter than a tenth of a window is covered by moving the last
-    window back over samples that were seen before.
+    The windows do not depend on how the stream is cut into blocks. The last window may be shorter than the
+    others. If less than a tenth of a window remains at the end, the last window is full and overlaps the one
+    before it further instead.
 
     Parameters
     ----------
     window, hop
         Length of a window and distance between windows, in samples; ``0 < hop <= window``.
     grid
-        Windows start at multiples of this many samples (a model's frame); ``hop`` must be one.
+        Windows start at multiples of this number of samples (a model's frame); ``hop`` must be one of them.
     after
-        How much of a window lies beyond the part that it speaks for; None: half of the overlap.
+        How many samples of a window follow the part that it keeps; None: half of the overlap.
     margin
-        A window waits until the stream has so many samples after it, or ends.
+        A window is returned when the stream has this many samples after it, or has ended.
 
     Examples
     --------
@@ -106,9 +116,9 @@ class Windower:
         self._margin = margin
         self._buffer: np.ndarray = np.empty(4 * window + 2 * margin, np.float32)
         self._filled = 0  # samples in the buffer
-        self._start = 0  # position of buffer[0]: where the next window starts, less what a tail may need
+        self._start = 0  # position of buffer[0]; the buffer keeps what the last window may still need
         self._next = 0  # position of the next window
-        self._spoken_for = 0
+        self._kept = 0  # all samples before this position are kept by a window
 
     def push(self, block: np.ndarray) -> list[Window]:
         """Take the next samples; return the windows that they complete."""
@@ -123,10 +133,7 @@ class Windower:
         return windows
 
     def flush(self) -> list[Window]:
-        """End the stream; return its last window, and any that waited for their margin.
-
-        A stream without samples has none.
-        """
+        """End the stream; return the windows that are left: none, if the stream had no samples."""
         end = self._end()
         if end == 0:
             return []
@@ -137,7 +144,7 @@ class Windower:
         return [*windows, self._cut(start, end, last=True)]
 
     def _full_windows(self, margin: int) -> list[Window]:
-        """Return the next windows that have enough of the stream after them."""
+        """Return the next windows that have ``margin`` samples of the stream after them."""
         windows = []
         # Strictly more than a window: one that ends the stream is the last one, and flush() returns it.
         while self._end() > self._next + self._window + margin:
@@ -149,9 +156,9 @@ class Windower:
         return self._start + self._filled
 
     def _cut(self, start: int, end: int, last: bool) -> Window:
-        keep_from = self._spoken_for
-        self._spoken_for = end if last else end - self._after
-        return Window(start, self._samples(start, end), keep_from, self._spoken_for)
+        keep_from = self._kept
+        self._kept = end if last else end - self._after
+        return Window(start, self._samples(start, end), keep_from, self._kept)
 
     def _samples(self, start: int, end: int) -> np.ndarray:
         """Return those of the samples ``[start, end)`` of the stream that are in the buffer."""
@@ -159,7 +166,7 @@ class Windower:
         return np.array(self._buffer[first:last])
 
     def _forget(self) -> None:
-        """Drop what no later window needs: all but the window before the next one, with its margin."""
+        """Drop the samples that no later window needs: the next may be the last, and reach back a window."""
         surplus = self._next - self._window - self._margin - self._start
         if surplus > 0 and len(self._buffer) - self._filled < self._window:
             self._buffer[: self._filled - surplus] = self._buffer[surplus : self._filled]
@@ -168,16 +175,16 @@ class Windower:
 
 
 class ExcerptWindower(Windower):
-    """Cut a recording at its own rate, for a model that resamples; positions are at the model's rate.
+    """Cut a recording into excerpts, for a model that resamples; positions are at the model's rate.
 
     Parameters
     ----------
     sample_rate, model_rate
         Rates of the recording and of the model, in Hz.
     window, hop, grid, after
-        As those of ``Windower``, in samples at the model's rate, for each of which ``fits`` must hold.
+        As those of ``Windower``, in samples at the model's rate; ``fits`` must hold for each.
     margin
-        Samples of the recording that the model needs on either side of a window to resample it.
+        How many samples of the recording the model needs on either side of a window to resample it.
     """
 
     def __init__(
@@ -199,15 +206,17 @@ class ExcerptWindower(Windower):
 
     @staticmethod
     def fits(length: int | None, sample_rate: int, model_rate: int) -> bool:
-        """Say whether a length at the model's rate is a whole number of samples of the recording."""
+        """Return whether a length at the model's rate is a whole number of samples of the recording."""
         return (length or 0) * sample_rate % model_rate == 0
 
     def _cut(self, start: int, end: int, last: bool) -> Window:
         cut = super()._cut(start, end, last)
-        excerpt = self._samples(start - self._margin, end + self._margin).view(Excerpt)
-        excerpt.sample_rate = self._rates[0]
-        excerpt.before = start - max(start - self._margin, self._start)
-        excerpt.n_samples = self._at_model_rate(end) - self._at_model_rate(start)
+        excerpt = Excerpt(
+            self._samples(start - self._margin, end + self._margin),
+            self._rates[0],
+            before=start - max(start - self._margin, self._start),
+            n_samples=self._at_model_rate(end) - self._at_model_rate(start),
+        )
         position = self._at_model_rate
         return Window(position(start), excerpt, position(cut.keep_from), position(cut.keep_to))
 
@@ -220,13 +229,13 @@ class ExcerptWindower(Windower):
 def windower_for(
     model: Any, sample_rate: int, window: int, hop: int, grid: int = 1, after: int | None = None
 ) -> tuple[int, Windower]:
-    """Return what cuts a recording for a model, and the rate at which it takes the recording.
+    """Return the rate at which a model takes a recording, and the windower that cuts it.
 
     Parameters
     ----------
     model
-        Anything with a ``sample_rate``. If it resamples by itself, its ``resample_margin(sample_rate)`` says
-        how many samples on either side of a window it needs; None: it does not take that rate.
+        Anything with a ``sample_rate``. If it resamples by itself, its ``resample_margin(sample_rate)`` is
+        the number of samples that it needs on either side of a window; None: it does not take that rate.
     sample_rate
         The recording's rate, in Hz.
     window, hop, grid, after
@@ -241,7 +250,7 @@ def windower_for(
 
 
 def clip_windower(model: Any, sample_rate: int) -> tuple[int, Windower]:
-    """Return what ``windower_for`` returns for the longest windows of a model, side by side."""
+    """Return what ``windower_for`` returns for a model's longest windows, one after another."""
     frame, window = (round(seconds * model.sample_rate) for seconds in (model.frame_s, model.window_s))
     return windower_for(model, sample_rate, window, window - window % frame, frame)
 
@@ -279,14 +288,14 @@ def cut_recording(
 
 
 class StreamCutter:
-    """Cut one stream into the windows of several windowers.
+    """Cut one stream with several windowers.
 
     Parameters
     ----------
     sample_rate
         The stream's rate, in Hz.
     windowers
-        Each with the rate at which it takes the stream; the stream is resampled once a rate.
+        Each with the rate at which it takes the stream. The stream is resampled once for each rate.
     """
 
     def __init__(self, sample_rate: int, windowers: Sequence[tuple[int, Windower]]) -> None:

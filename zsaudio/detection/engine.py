@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -198,7 +198,8 @@ def run_stages(stages: Sequence[Stage], parts: Sequence[Part]) -> list[np.ndarra
         own = [index for index, (of, _) in enumerate(parts) if of == number]
         if own:
             with running_model():
-                computed = stage.run([parts[index][1].samples for index in own])
+                # only models that resample by themselves get excerpts, and take them
+                computed = stage.run(cast(list[np.ndarray], [parts[index][1].samples for index in own]))
             for index, output in zip(own, computed, strict=True):
                 outputs[index] = output
     return outputs

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from zsaudio.audio.sources import Source
-from zsaudio.audio.windows import Window, windower_for
+from zsaudio.audio.windows import Excerpt, Window, windower_for
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.listeners import FILE_HOP_S, WindowPlan, frames_kept, plan_windows
@@ -91,11 +91,11 @@ class StretchReducer:
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:
         """Take the embeddings of the next window, ``(n_frames, dim)``."""
-        power = np.square(window.samples, dtype=np.float32)
-        before = getattr(window.samples, "before", 0)
-        ratio = getattr(window.samples, "sample_rate", self._rate) / self._rate
+        excerpt = Excerpt.of(window.samples, self._rate)
+        power = np.square(excerpt.samples, dtype=np.float32)
+        ratio = excerpt.sample_rate / self._rate
         for kept, start, end in frames_kept(window, len(output), self._frame):
-            first, last = (before + round((at - window.start) * ratio) for at in (start, end))
+            first, last = (excerpt.before + round((at - window.start) * ratio) for at in (start, end))
             mean = float(power[first:last].mean()) if last > first else 0.0
             self._onsets.append(start / self._rate)
             self._offsets.append(end / self._rate)

@@ -1,8 +1,8 @@
 """Windows of audio -> waveforms of full length on a device.
 
-A batch is sent in one transfer, from pinned memory where the device is a GPU, and made into waveforms there:
-an ``Excerpt`` is resampled by torchaudio, all of one rate together, and what is short is repeated and padded
-as ``ClapFeatureExtractor`` pads (whole repetitions, then zeros).
+A batch is sent in one transfer, from pinned memory if the device is a GPU. On the device, excerpts are
+resampled by torchaudio, those of one rate together, and short windows are repeated and padded as
+``ClapFeatureExtractor`` pads them: whole repetitions, then zeros.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Upload:
     def __init__(self, device: torch.device, sample_rate: int, n_samples: int) -> None:
         self._device, self._sample_rate, self._n_samples = device, sample_rate, n_samples
 
-    def __call__(self, windows: Sequence[np.ndarray]) -> Tensor:
+    def __call__(self, windows: Sequence[np.ndarray | Excerpt]) -> Tensor:
         """Return float32 ``(n_windows, n_samples)``; windows are at the waveforms' rate, or excerpts.
 
         Raises
@@ -47,21 +47,21 @@ class Upload:
         AudioError
             If a window is longer than the waveforms, or empty.
         """
-        for window in windows:
-            check_length(_length(window), self._n_samples)
-        longest = max(map(len, windows))
-        sent = torch.zeros(len(windows), longest, pin_memory=self._device.type == "cuda")
-        for row, window in zip(sent.numpy(), windows, strict=True):
-            row[: len(window)] = window
+        excerpts = [Excerpt.of(window, self._sample_rate) for window in windows]
+        for excerpt in excerpts:
+            check_length(excerpt.n_samples, self._n_samples)
+        lengths = [len(excerpt.samples) for excerpt in excerpts]
+        sent = torch.zeros(len(windows), max(lengths), pin_memory=self._device.type == "cuda")
+        for row, excerpt in zip(sent.numpy(), excerpts, strict=True):
+            row[: len(excerpt.samples)] = excerpt.samples
         there = sent.to(self._device, non_blocking=True)
         waveforms = torch.zeros(len(windows), self._n_samples, device=self._device)
-        rates = [getattr(window, "sample_rate", self._sample_rate) for window in windows]
-        for rate in sorted(set(rates)):
-            rows = [row for row, own in enumerate(rates) if own == rate]
-            resampled = self._resampled(there[rows, : max(len(windows[row]) for row in rows)], rate)
+        for rate in sorted({excerpt.sample_rate for excerpt in excerpts}):
+            rows = [row for row, excerpt in enumerate(excerpts) if excerpt.sample_rate == rate]
+            resampled = self._resampled(there[rows, : max(lengths[row] for row in rows)], rate)
             for row, samples in zip(rows, resampled, strict=True):
-                before = getattr(windows[row], "before", 0) * self._sample_rate // rate
-                length = _length(windows[row])
+                before = excerpts[row].before * self._sample_rate // rate
+                length = excerpts[row].n_samples
                 repeats = self._n_samples // length
                 waveforms[row, : repeats * length] = samples[before : before + length].repeat(repeats)
         return waveforms
@@ -100,10 +100,6 @@ def resample_margin(sample_rate: int, target_rate: int) -> int | None:
         return None
     base = min(sample_rate, target_rate) * _FILTER["rolloff"]
     return 0 if sample_rate == target_rate else ceil(_FILTER["lowpass_filter_width"] * sample_rate / base) + 1
-
-
-def _length(window: np.ndarray) -> int:
-    return window.n_samples if isinstance(window, Excerpt) else len(window)
 
 
 @cache
