@@ -1,4 +1,4 @@
-"""zsaudio: recognises sounds that it was never trained on, named in plain words.
+"""zsaudio: recognises sounds that no classifier was trained for, named in plain words.
 
 The public names are imported on first use, so that ``import zsaudio`` costs no time.
 """
@@ -12,6 +12,7 @@ _HOME = {
     "Archive": "archive.archive",
     "ArchiveError": "errors",
     "AudioError": "errors",
+    "Calibrated": "learning.thresholds",
     "ClipEvents": "results",
     "ClipTags": "results",
     "DataError": "errors",
@@ -20,6 +21,7 @@ _HOME = {
     "Event": "results",
     "Evaluation": "evaluation.clips",
     "EventDetector": "detection.hysteresis",
+    "EventSession": "detection.events",
     "FrameScores": "results",
     "Label": "labels",
     "LabelError": "errors",
@@ -30,14 +32,17 @@ _HOME = {
     "Recognizer": "recognizer",
     "Tag": "results",
     "ZsaudioError": "errors",
+    "adapt": "learning.adapt",
     "available_models": "models.registry",
     "builtin_label_sets": "labels",
+    "calibrate": "learning.thresholds",
     "evaluate": "evaluation.clips",
     "load_audio": "audio.reader",
     "load_keyword_model": "models.registry",
     "load_model": "models.registry",
     "microphone": "audio.microphone",
     "read_dataset": "evaluation.datasets",
+    "train": "learning.train",
 }
 
 __all__ = [*_HOME, "__version__"]  # noqa: PLE0604  # all of them are strings
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive as Archive
     from zsaudio.audio.microphone import microphone as microphone
     from zsaudio.audio.reader import load_audio as load_audio
+    from zsaudio.detection.events import EventSession as EventSession
     from zsaudio.detection.hysteresis import DetectionOptions as DetectionOptions
     from zsaudio.detection.hysteresis import EventDetector as EventDetector
     from zsaudio.errors import ArchiveError as ArchiveError
@@ -63,6 +69,10 @@ if TYPE_CHECKING:
     from zsaudio.labels import Label as Label
     from zsaudio.labels import LabelSet as LabelSet
     from zsaudio.labels import builtin_label_sets as builtin_label_sets
+    from zsaudio.learning.adapt import adapt as adapt
+    from zsaudio.learning.thresholds import Calibrated as Calibrated
+    from zsaudio.learning.thresholds import calibrate as calibrate
+    from zsaudio.learning.train import train as train
     from zsaudio.models.registry import available_models as available_models
     from zsaudio.models.registry import load_keyword_model as load_keyword_model
     from zsaudio.models.registry import load_model as load_model

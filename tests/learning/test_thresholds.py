@@ -12,7 +12,7 @@ from zsaudio import cli
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import DataError, OptionError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.learning.thresholds import calibrate, to_yaml
+from zsaudio.learning.thresholds import Calibrated, calibrate
 from zsaudio.recognizer import Recognizer
 
 LABELS = LabelSet(["440", "3000", Label("900", background=True)])
@@ -49,6 +49,8 @@ def test_the_target_is_met_and_no_threshold_is_higher_than_need_be(
     assert false_alarms(found.labels, background, "440") == found.events[0] <= allowed
     # a little lower, and there are more
     (first, *rest) = found.labels
+    again = Recognizer(LABELS, ToneEncoder()).with_labels(found.labels).detect(path)
+    assert len(again) == sum(found.events)
     lower = LabelSet([Label("440", threshold=threshold(first) * 0.97), *rest])
     assert false_alarms(lower, background, "440") > allowed
 
@@ -74,7 +76,7 @@ def test_files_of_labels_survive(tmp_path: Path) -> None:
         description="mine",
     )
     path = tmp_path / "labels.yaml"
-    path.write_text(to_yaml(labels))
+    Calibrated(labels, 1.0, 0, (0, 0)).save(path)
     read = LabelSet.from_file(path)
     assert list(read) == list(labels)
     assert read.templates == labels.templates and read.description == "mine"
@@ -92,7 +94,9 @@ def test_models_without_embeddings_can_be_calibrated(
     background: np.ndarray, write_wav: Callable[..., Path]
 ) -> None:
     path = write_wav("background.wav", background)
-    found = calibrate(Recognizer(["440", "3000"], ToneModel()), [path], 0, DetectionOptions(smooth_s=0))
+    found = calibrate(
+        Recognizer(["440", "3000"], ToneModel()), [path], per_hour=0, options=DetectionOptions(smooth_s=0)
+    )
     assert found.labels[0].threshold > 0.99 and found.labels[1].threshold == pytest.approx(0.1, abs=2e-3)
 
 

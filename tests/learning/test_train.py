@@ -3,17 +3,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ToneModel, tone
 from tone_encoder import ToneCommand, ToneEncoder
 
+import zsaudio
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import DataError, ModelError, OptionError
 from zsaudio.evaluation.datasets import read_dataset
 from zsaudio.labels import LabelSet
-from zsaudio.learning.train import gather, train
+from zsaudio.learning.train import fit, gather
 from zsaudio.models import registry
 from zsaudio.models.learned.class_tables import AttributeTable
 from zsaudio.models.learned.semantics import Semantics
@@ -48,7 +50,7 @@ def trained(tones: Path, attributes: AttributeTable) -> Trained:
     base = ToneEncoder()
     semantics = Semantics(base.encode_text, ["attributes"], attributes=attributes)
     examples = gather(base, read_dataset(tones).only(set(CLASSES) - {"600"}))
-    return train(base, "tones", examples, semantics, unseen=["600"], blend=False)
+    return fit(base, "tones", examples, semantics, unseen=["600"], blend=False)
 
 
 def best(model: object, labels: tuple[str, ...], frequency: float) -> str:
@@ -88,8 +90,8 @@ def test_the_encoder_counts_where_it_helps(tones: Path) -> None:
     base = ToneEncoder()
     semantics = Semantics(base.encode_text, ["attributes"])  # of everyday sounds: they say nothing of tones
     examples = gather(base, read_dataset(tones))
-    assert train(base, "tones", examples, semantics).logit_scale.base_weight > 0.5
-    assert train(base, "tones", examples, semantics, blend=False).logit_scale.base_weight == 0
+    assert fit(base, "tones", examples, semantics).logit_scale.base_weight > 0.5
+    assert fit(base, "tones", examples, semantics, blend=False).logit_scale.base_weight == 0
 
 
 def test_a_folder_holds_all_of_it(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +120,7 @@ def test_unseen_classes_in_the_training_data_are_refused(tones: Path, attributes
     examples = gather(base, read_dataset(tones))
     semantics = Semantics(base.encode_text, ["attributes"], attributes=attributes)
     with pytest.raises(DataError, match="unseen classes have recordings in the training data: 600"):
-        train(base, "tones", examples, semantics, unseen=["600", "77"])
+        fit(base, "tones", examples, semantics, unseen=["600", "77"])
 
 
 def test_few_classes_and_few_recordings(tones: Path, attributes: AttributeTable) -> None:
@@ -127,11 +129,10 @@ def test_few_classes_and_few_recordings(tones: Path, attributes: AttributeTable)
     base = ToneEncoder()
     semantics = Semantics(base.encode_text, ["attributes"], attributes=attributes)
     two = gather(base, read_dataset(tones).only({"150", "300"}))
-    assert two.notes == ["a single recording of 300"]
-    model = train(base, "tones", two, semantics, blend=False)
+    model = fit(base, "tones", two, semantics, blend=False)
     assert best(model, ("150", "300"), 150) == "150" and best(model, ("150", "300"), 300) == "300"
     with pytest.raises(DataError, match="at least two classes"):
-        train(base, "tones", gather(base, read_dataset(tones).only({"150"})), semantics)
+        fit(base, "tones", gather(base, read_dataset(tones).only({"150"})), semantics)
 
 
 def test_several_labels_and_models_without_embeddings(tones: Path, tmp_path: Path) -> None:
@@ -143,6 +144,69 @@ def test_several_labels_and_models_without_embeddings(tones: Path, tmp_path: Pat
         gather(ToneModel(), read_dataset(tones))
 
 
+def test_one_call_trains_a_model(
+    tones: Path, attributes: AttributeTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in tones.glob("300/[123].wav"):
+        path.unlink()
+    options: dict[str, Any] = {"semantics": ["attributes"], "attributes": attributes, "blend": False}
+    model = zsaudio.train(tones, ToneEncoder(), seen=["150", "300", "1200", "4800"], **options)
+    assert (model.classes, model.held_out) == (("1200", "150", "300", "4800"), ("2400", "600"))
+    assert [best(model, CLASSES, f) for f in (150, 600, 4800)] == ["150", "600", "4800"]
+    assert [record.getMessage() for record in caplog.records] == ["a single recording of 300"]
+
+    attributes.write(tmp_path / "attributes.csv")
+    options["attributes"] = tmp_path / "attributes.csv"
+    by_file = zsaudio.train(read_dataset(tones), ToneEncoder(), holdout_classes=2, seed=1, gamma=3, **options)
+    assert len(by_file.classes) == 4 and by_file.compatibility.get_params()["gamma"] == 3
+    assert sorted((*by_file.classes, *by_file.held_out)) == sorted(CLASSES)
+    by_file.save(str(tmp_path / "model"))
+    loaded = Trained.load(tmp_path / "model", lambda name: ToneEncoder())
+    assert (loaded.held_out, loaded.name) == (by_file.held_out, by_file.name)
+
+
+def test_epochs_are_reported_and_their_state_is_kept(tones: Path, tmp_path: Path) -> None:
+    epochs: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        epochs.append((done, total))
+        if done == 15 and len(epochs) == 15:
+            raise KeyboardInterrupt
+
+    def run() -> Trained:
+        return zsaudio.train(
+            tones,
+            ToneEncoder(),
+            method="ranking",
+            semantics=["names"],
+            epochs=20,
+            state=tmp_path / "deep" / "state.pt",
+            on_epoch=stop,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert (tmp_path / "deep" / "state.pt").exists()
+    run()
+    assert 0 < epochs[15][0] <= 15 and epochs[-1] == (20, 20)
+    assert not (tmp_path / "deep" / "state.pt").exists()
+
+
+def test_wrong_options(tones: Path) -> None:
+    for options, match in (
+        ({"method": "magic"}, "unknown method 'magic': choose one of eszsl, ranking, contrastive"),
+        ({"epochs": 3}, "eszsl has no parameter 'epochs'; it has gamma, lam"),
+        ({"holdout_classes": -1}, "holding out -1 leaves"),
+        ({"seen": ["150"], "holdout_classes": 1}, "do not hold out others"),
+    ):
+        with pytest.raises(OptionError, match=match):
+            zsaudio.train(tones, ToneEncoder(), **options)
+    with pytest.raises(DataError, match="no class '151'"):
+        zsaudio.train(tones, ToneEncoder(), seen=["150", "151"])
+    with pytest.raises(DataError, match="unseen classes have recordings in the training data: 600"):
+        zsaudio.train(tones, ToneEncoder(), unseen=["600"])
+
+
 class TestCommand(ToneCommand):
     def test_train_then_tag_and_evaluate(
         self, tones: Path, tmp_path: Path, attributes: AttributeTable
@@ -151,7 +215,7 @@ class TestCommand(ToneCommand):
         out = tmp_path / "model"
         how = ["--semantics", "attributes", "--attributes", tmp_path / "attributes.csv", "--no-blend"]
         code, text, err = self.run("train", tones, "-o", out, "--holdout-classes", 2, "--seed", 3, *how)
-        assert code == 0 and "learned 4 classes from 16 recordings" in text, err
+        assert code == 0 and "nano, trained on 16 recordings of 4 classes" in text, err
         left_out = (out / "unseen.txt").read_text().split()
         assert len(left_out) == 2
         config = json.loads((out / "config.json").read_text())
@@ -182,10 +246,10 @@ class TestCommand(ToneCommand):
         ("arguments", "match"),
         [
             (["--unseen", "600"], "unseen classes have recordings in the training data: 600"),
-            (["--epochs", "3"], "--epochs is not for --method eszsl"),
-            (["--method", "ranking", "--lambda", "3"], "--lambda is not for --method ranking"),
-            (["--holdout-classes", "5"], "leaves fewer than 2 of 6 classes"),
-            (["--seen", "150,300", "--holdout-classes", "1"], "--seen chooses the classes already"),
+            (["--epochs", "3"], "eszsl has no parameter 'epochs'; it has gamma, lam"),
+            (["--method", "ranking", "--lambda", "3"], "ranking has no parameter 'lam'"),
+            (["--holdout-classes", "5"], "holding out 5 leaves fewer than 2 of 6 classes"),
+            (["--seen", "150,300", "--holdout-classes", "1"], "seen classes are chosen already"),
             (["--semantics", "smell"], "unknown semantics 'smell'"),
             (["--semantics", "relations"], "relations need a taxonomy"),
             (["--attributes", "none.csv"], "none.csv: cannot be read"),

@@ -96,7 +96,7 @@ class TestCommand(ToneCommand):
         for i in range(34):
             write_wav(f"data/hum/{i}.wav", tone(300 + i, 0.3))
         code, out, err = self.run("adapt", "nano", tmp_path / "data", "-o", tmp_path / "model")
-        assert code == 0 and "hum (32)" in out and "'hum' has 34 examples: 32 of them are taken" in err
+        assert code == 0 and "hum (32)" in out and "'hum' has 34 examples: 32 of them are used" in err
 
     def test_bad_examples_are_named(self, write_wav: Callable[..., Path], tmp_path: Path) -> None:
         write_wav("data/hum/1.wav", tone(300, 0.3))

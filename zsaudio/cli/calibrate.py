@@ -69,7 +69,7 @@ def calibrate(
         return common.show_progress(clips, len(paths), "listening", quiet)
 
     recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
-    result = run(recognizer, map(common.open_source, paths), false_alarms, progress=progress)
+    result = run(recognizer, map(common.open_source, paths), per_hour=false_alarms, progress=progress)
     for clip, error in result.failed:
         common.message(error if clip in error else f"{clip}: {error}")
     if not quiet:

@@ -1,10 +1,10 @@
-"""``zsaudio train``: learn from known classes, keep recognising others."""
+"""``zsaudio train``: train on labelled recordings, and still recognise other classes."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from zsaudio.cli.evaluate import Cache, Data, Split, read_names, report_problems
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
-    from zsaudio.evaluation.datasets import Dataset
     from zsaudio.results import ClipOutputs
 
 OUR_FILES = {"config.json", "model.safetensors"}
@@ -45,7 +44,7 @@ def train(
         str,
         typer.Option(
             "--semantics",
-            help="What ties classes together: some of names, descriptions, attributes, relations.",
+            help="How labels become vectors: some of names, descriptions, attributes, relations.",
         ),
     ] = "names,attributes",
     descriptions: Annotated[
@@ -60,7 +59,7 @@ def train(
         typer.Option("--taxonomy", help="JSON in the form of the AudioSet ontology, for relations."),
     ] = None,
     seen: Annotated[
-        str | None, typer.Option("--seen", help="Learn these classes only: a file, one a line, or a,b,c.")
+        str | None, typer.Option("--seen", help="Train on these classes only: a file, one a line, or a,b,c.")
     ] = None,
     unseen: Annotated[
         str | None,
@@ -75,7 +74,7 @@ def train(
         bool,
         typer.Option(
             "--blend/--no-blend",
-            help="Let the model's own opinion count. Not where it was itself trained on DATA.",
+            help="Let the model's own score count. Not if it was itself trained on DATA.",
         ),
     ] = True,
     epochs: Annotated[
@@ -83,7 +82,7 @@ def train(
     ] = None,
     gamma: Annotated[float | None, typer.Option("--gamma", help="Audio regulariser of eszsl.")] = None,
     lam: Annotated[float | None, typer.Option("--lambda", help="Class regulariser of eszsl.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where training was interrupted.")] = False,
     batch_size: common.BatchSize = 16,
     cache: Cache = True,
@@ -91,98 +90,68 @@ def train(
     verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
-    """Learn from labelled recordings; the model that comes out stays open to any label.
+    """Train a model on labelled recordings; it still takes any label.
 
     Example: zsaudio train recordings/ --holdout-classes 3 -o my-model
     """
     common.set_verbosity(verbose, quiet)
     check_output(output)
     from zsaudio.evaluation.datasets import read_dataset
-    from zsaudio.labels import Label
-    from zsaudio.learning import train as learning
-    from zsaudio.models.learned.class_tables import AttributeTable, Taxonomy, read_descriptions
-    from zsaudio.models.learned.compatibility import METHODS
-    from zsaudio.models.learned.semantics import Semantics
-    from zsaudio.models.registry import load_model
+    from zsaudio.learning.train import train as run
 
-    parameters: dict[str, Any] = {"epochs": epochs, "gamma": gamma, "lam": lam}
-    parameters = {name: value for name, value in parameters.items() if value is not None}
-    known = METHODS[method.value]().get_params()
-    for name in parameters:
-        if name not in known:
-            raise OptionError(f"--{'lambda' if name == 'lam' else name} is not for --method {method.value}")
-    if "seed" in known:
-        parameters["seed"] = seed
+    parameters = {"epochs": epochs, "gamma": gamma, "lam": lam}
     dataset = read_dataset(data)
     dataset = dataset.split(*split) if split else dataset
     report_problems(dataset)
-    dataset, held_out = choose_training_classes(dataset, seen, holdout_classes, seed)
-    forbidden = [*(read_names(unseen) if unseen else []), *held_out]
-
-    base = load_model(model, device, dtype)
-    meaning = Semantics(
-        base.encode_text if hasattr(base, "encode_text") else _no_text,
-        [part.strip() for part in semantics.split(",") if part.strip()],
-        attributes=AttributeTable.read(attributes) if attributes else None,
-        descriptions=read_descriptions(descriptions) if descriptions else None,
-        taxonomy=Taxonomy.read(taxonomy) if taxonomy else None,
-    )
-
-    def progress(clips: Iterable["ClipOutputs"], total: int) -> Iterable["ClipOutputs"]:
-        return common.show_progress(clips, total, "listening", quiet)
-
-    examples = learning.gather(base, dataset, batch_size, cache, progress)
-    for clip, error in examples.failed:
-        common.message(error if clip in error else f"{clip}: {error}")
-    for note in (*examples.notes, *meaning.gaps([Label(name) for name in examples.classes])):
-        common.message(note)
-    output.mkdir(parents=True, exist_ok=True)
-    state = output / STATE
     if not resume:
-        state.unlink(missing_ok=True)
-    trained = learning.train(
-        base,
+        (output / STATE).unlink(missing_ok=True)
+    progress = CountingProgress(quiet)
+    trained = run(
+        dataset,
         model,
-        examples,
-        meaning,
-        METHODS[method.value](**parameters),
-        unseen=forbidden,
+        method=method.value,
+        semantics=[part.strip() for part in semantics.split(",") if part.strip()],
+        attributes=attributes,
+        descriptions=descriptions,
+        taxonomy=taxonomy,
+        seen=read_names(seen) if seen is not None else None,
+        holdout_classes=holdout_classes,
+        unseen=read_names(unseen) if unseen else (),
         blend=blend,
         seed=seed,
-        state=state,
-        on_epoch=None if quiet else _say_epoch,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        cache=cache,
+        state=output / STATE,
+        progress=progress,
+        on_epoch=None if quiet else _show_epoch,
+        **{name: value for name, value in parameters.items() if value is not None},
     )
     trained.save(output)
-    n_clips = len(examples.numbers)
-    print(f"{output}: learned {len(examples.classes)} classes from {n_clips} recordings, on top of {model}")
-    if held_out:
-        (output / "unseen.txt").write_text("\n".join(held_out) + "\n", encoding="utf-8")
-        print(f"left out: {', '.join(held_out)}")
+    n_classes = len(trained.classes)
+    print(f"{output}: {model}, trained on {progress.n_read} recordings of {n_classes} classes")
+    if trained.held_out:
+        (output / "unseen.txt").write_text("\n".join(trained.held_out) + "\n", encoding="utf-8")
+        print(f"left out: {', '.join(trained.held_out)}")
         print(f"test them: zsaudio evaluate {data} --model {output} --unseen {output / 'unseen.txt'}")
-    if dataset.problems or examples.failed:
+    if dataset.problems or progress.n_failed:
         sys.exit(1)
 
 
-def choose_training_classes(
-    dataset: "Dataset", seen: str | None, n_held_out: int, seed: int
-) -> tuple["Dataset", list[str]]:
-    """Return the recordings to learn from, and the classes that were left out of them."""
-    if seen is not None:
-        if n_held_out:
-            raise OptionError("--seen chooses the classes already; leave --holdout-classes out")
-        names = dataset.pick(read_names(seen))
-        return dataset.only(names), [name for name in dataset.classes if name not in names]
-    if not n_held_out:
-        return dataset, []
-    import numpy as np
+class CountingProgress:
+    """Shows the progress over recordings, and counts those that could be read and those that failed."""
 
-    if n_held_out > len(dataset.classes) - 2:
-        raise OptionError(
-            f"--holdout-classes {n_held_out} leaves fewer than 2 of {len(dataset.classes)} classes"
-        )
-    drawn = set(np.random.default_rng(seed).permutation(len(dataset.classes))[:n_held_out].tolist())
-    held_out = [name for i, name in enumerate(dataset.classes) if i in drawn]
-    return dataset.only(set(dataset.classes) - set(held_out)), held_out
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self.n_read = self.n_failed = 0
+
+    def __call__(self, clips: "Iterable[ClipOutputs]", total: int) -> "Iterator[ClipOutputs]":
+        """Yield the recordings."""
+        for clip in common.show_progress(clips, total, "embedding", self._quiet):
+            self.n_read += clip.error is None
+            self.n_failed += clip.error is not None
+            yield clip
 
 
 def check_output(folder: Path) -> None:
@@ -194,11 +163,7 @@ def check_output(folder: Path) -> None:
         raise OptionError(f"{folder}: holds something else than a model; name a new folder")
 
 
-def _no_text(texts: object) -> Any:
-    raise OptionError("training needs a model that embeds text and audio, such as nano or clap")
-
-
-def _say_epoch(done: int, total: int) -> None:
+def _show_epoch(done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
         print(f"\rzsaudio: epoch {done} of {total}", end=end, file=sys.stderr, flush=True)

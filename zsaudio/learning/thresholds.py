@@ -1,14 +1,17 @@
-"""Thresholds from background recordings: how high must a score be before it means something here.
+"""Thresholds for a target rate of false alarms, from background recordings.
 
-Nobody says what is in the recordings; what matters is that the labels are not. Each label gets the lowest
-threshold at which ``detect`` finds no more events of it than the target allows.
+The recordings need no annotation, but must not contain the labels: every event that is detected in them is a
+false alarm. Each label gets the lowest threshold at which ``detect`` finds no more events of it than the
+target allows.
 
-Conventions: the target is in events an hour, for each label alone; thresholds are scores in [0, 1].
+Conventions: the target is in events per hour, for each label alone; thresholds are scores in [0, 1].
 """
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
 from zsaudio.results import ClipEvents, FrameScores
 
-# Log-odds: thresholds of 0.1 and 0.9999. Even where all is quiet, less than 0.1 means nothing.
+# Log-odds of the thresholds 0.1 and 0.9999. A score below 0.1 means nothing, even in a quiet place.
 _LOWEST, _HIGHEST = -2.2, 9.2
 _LEAST_SCORE, _HIGHEST_SCORE = 0.1, 0.9999
 _STEPS = 12  # of halving the interval: to 0.004 log-odds
@@ -30,10 +33,20 @@ Progress = Callable[[Iterable[ClipEvents]], Iterable[ClipEvents]]
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The label set with its thresholds, and what they stand on.
+    """A label set with thresholds, and what they were computed from.
 
-    ``events`` are how many events of each label the recordings then have; ``failed`` are recordings that
-    could not be used, and why.
+    Parameters
+    ----------
+    labels
+        The labels with their thresholds.
+    hours
+        Length of the recordings that were used.
+    allowed
+        How many events of a label the target allows in that time.
+    events
+        How many events of each label that is not background are left with its threshold.
+    failed
+        Recordings that could not be used, each with the reason.
     """
 
     labels: LabelSet
@@ -42,11 +55,16 @@ class Calibrated:
     events: tuple[int, ...]
     failed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the labels to a file that ``LabelSet.from_file`` reads (YAML)."""
+        Path(path).write_text(to_yaml(self.labels), encoding="utf-8")
+
 
 def calibrate(
     recognizer: Recognizer,
     sources: Iterable[Source],
-    per_hour: float,
+    *,
+    per_hour: float = 1.0,
     options: DetectionOptions | None = None,
     progress: Progress | None = None,
 ) -> Calibrated:
@@ -55,15 +73,22 @@ def calibrate(
     Parameters
     ----------
     recognizer
-        The model and the labels.
+        The models and the labels.
     sources
-        Recordings without the sounds in question; the longer, the rarer the alarms that can be told.
+        Recordings without the labels. Rare false alarms need long recordings: their total length should be
+        several times ``1 / per_hour`` hours.
     per_hour
-        How many false alarms an hour each label may have.
+        How many false alarms per hour each label may have.
     options
-        How events will be found.
+        The options with which events will be detected.
     progress
         Wraps the iterator over recordings.
+
+    Returns
+    -------
+    Calibrated
+        ``recognizer.with_labels(calibrated.labels)`` uses the thresholds; ``calibrated.save(path)`` writes
+        them.
 
     Raises
     ------
@@ -73,30 +98,25 @@ def calibrate(
         If no recording can be used.
     """
     if not 0 <= per_hour < float("inf"):
-        raise OptionError(f"false alarms an hour must be 0 or more, not {per_hour}")
+        raise OptionError(f"false alarms per hour must be 0 or more, not {per_hour}")
     options = options or DetectionOptions()
     frames: list[FrameScores] = []
     recordings: list[list[FrameScores]] = []
-    said: dict[str, list[float]] = {}  # the scores of keywords' events
+    scores: dict[str, list[float]] = {}  # of the events of each label
     seconds, failed = 0.0, []
-    # At the lowest threshold every event of a keyword is seen once; those of sounds are looked for below.
+    # At the lowest threshold every event of a keyword is found once. The events of sounds depend on the
+    # threshold, so they are found below, from the scores of frames.
     everything = replace(options, threshold=_LEAST_SCORE)
-    listening = Recognizer(
-        LabelSet(
-            [replace(label, threshold=None) for label in recognizer.labels], recognizer.labels.templates
-        ),
-        recognizer.model or "nano",
-        keyword_model=recognizer.keyword_model or "nano-keyword",
-        batch_size=recognizer.batch_size,
-    )
-    clips: Iterable[ClipEvents] = listening.detect_batch(sources, options=everything, on_scores=frames.append)
+    without = [replace(label, threshold=None) for label in recognizer.labels]
+    lenient = recognizer.with_labels(LabelSet(without, recognizer.labels.templates))
+    clips: Iterable[ClipEvents] = lenient.detect_batch(sources, options=everything, on_scores=frames.append)
     for clip in clips if progress is None else progress(clips):
         if clip.error is not None:
             failed.append((clip.clip, str(clip.error)))
         else:
             recordings.append(list(frames))
             for event in clip.events:
-                said.setdefault(event.label, []).append(event.score)
+                scores.setdefault(event.label, []).append(event.score)
             seconds += clip.duration_s
         frames.clear()
     if not recordings:
@@ -108,7 +128,7 @@ def calibrate(
     thresholds, events = _lowest(reported, recordings, options, allowed)
     for column, label in enumerate(reported):
         if label.is_keyword:
-            thresholds[column], events[column] = _lowest_of_events(said.get(label.name, []), allowed)
+            thresholds[column], events[column] = _lowest_of_events(scores.get(label.name, []), allowed)
     by_name = {label.name: value for label, value in zip(reported, thresholds, strict=True)}
     labels = [replace(label, threshold=by_name.get(label.name)) for label in recognizer.labels]
     result = LabelSet(labels, recognizer.labels.templates, recognizer.labels.description)
@@ -118,7 +138,7 @@ def calibrate(
 def _lowest(
     labels: Sequence[Label], recordings: list[list[FrameScores]], options: DetectionOptions, allowed: int
 ) -> tuple[list[float], list[int]]:
-    """Halve, for all labels at once, the interval in which the lowest allowed threshold lies."""
+    """Bisect, for all labels at once, for the lowest threshold with no more events than allowed."""
     low, high = np.full(len(labels), _LOWEST), np.full(len(labels), _HIGHEST)
     found = _count(labels, _thresholds(high), recordings, options)
     for _ in range(_STEPS):
@@ -131,15 +151,15 @@ def _lowest(
 
 
 def _lowest_of_events(scores: Sequence[float], allowed: int) -> tuple[float, int]:
-    """Return the lowest threshold that leaves no more events than allowed, and how many it leaves."""
+    """Return the lowest threshold with no more events than allowed, and the number of events left."""
     ranked = sorted(scores, reverse=True)
-    least = ranked[allowed] if len(ranked) > allowed else 0.0  # the first that must go
+    least = ranked[allowed] if len(ranked) > allowed else 0.0  # the best event that must be below it
     threshold = min(_HIGHEST_SCORE, max(_LEAST_SCORE, math.floor(least * 1e4 + 1) / 1e4))
     return threshold, sum(score >= threshold for score in ranked)
 
 
 def _thresholds(log_odds: np.ndarray) -> np.ndarray:
-    """Scores, rounded up to what a file of labels shows."""
+    """Return scores, rounded up to the digits that a label file shows."""
     return np.asarray(np.ceil(1e4 / (1 + np.exp(-log_odds))) / 1e4)
 
 
@@ -149,7 +169,7 @@ def _count(
     recordings: list[list[FrameScores]],
     options: DetectionOptions,
 ) -> np.ndarray:
-    """Return how many events of each label there are at its threshold."""
+    """Return the number of events of each label at its threshold."""
     placed = [replace(label, threshold=float(t)) for label, t in zip(labels, thresholds, strict=True)]
     counts = dict.fromkeys((label.name for label in labels), 0)
     for frames in recordings:

@@ -1,30 +1,37 @@
-"""Learn from labelled recordings on top of an encoder: what ``zsaudio train`` does.
+"""Train a model on labelled recordings that still recognises other classes by their names.
 
-The audio embeddings stay as they are; learned is how they go with the semantics of classes. How far scores
-may be trusted, how much the encoder's own opinion counts, and by how much known classes must step back for
-unknown ones, is found by leaving classes out in turn: each is recognised by a model that never trained on it.
+The audio embeddings of an encoder stay as they are. A compatibility between them and the semantics of classes
+is trained. Three numbers are fitted on classes that are held out in turn, each scored by a model that was not
+trained on it: the scale and bias that turn scores into log-odds, the weight of the encoder's own score, and
+the penalty of the training classes in a set that holds other classes as well.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from zsaudio.errors import DataError
+from zsaudio.errors import DataError, OptionError
 from zsaudio.evaluation import metrics
-from zsaudio.evaluation.datasets import Dataset
+from zsaudio.evaluation.datasets import Dataset, read_dataset
 from zsaudio.evaluation.embeddings import as_encoder, embed_clips
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import Model
-from zsaudio.models.learned.compatibility import ESZSL, Compatibility
+from zsaudio.models import registry
+from zsaudio.models.base import Encoder, Model
+from zsaudio.models.learned.class_tables import AttributeTable, Taxonomy, read_descriptions
+from zsaudio.models.learned.compatibility import ESZSL, METHODS, Compatibility
 from zsaudio.models.learned.semantics import Semantics
 from zsaudio.models.learned.trained import LogitScale, Trained, base_logits
 from zsaudio.results import ClipOutputs
 
 Progress = Callable[[Iterable[ClipOutputs], int], Iterable[ClipOutputs]]
+
+log = logging.getLogger("zsaudio")
 
 _FEWEST = 4  # classes below which none can be left out
 _KEPT_BACK = 0.2  # of the clips of known classes, while others are left out
@@ -38,14 +45,195 @@ class Examples:
     numbers: np.ndarray
     classes: tuple[str, ...]
     seconds: float  # the median length of a clip
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+
+
+def open_dataset(data: Dataset | str | os.PathLike[str]) -> Dataset:
+    """Return a data set, or read it; what of it cannot be used is logged."""
+    if isinstance(data, Dataset):
+        return data
+    dataset = read_dataset(data)
+    for problem in dataset.problems:
+        log.warning("%s", problem)
+    return dataset
+
+
+def open_model(model: str | Model, device: str, dtype: str, work: str) -> tuple[Encoder, str]:
+    """Return a model with embeddings, and what ``load_model`` takes for it; load it if it is a name.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded.
+    OptionError
+        If it has no embeddings, or is itself a learned model that was not saved; ``work`` says what for.
+    """
+    if isinstance(model, str):
+        return as_encoder(registry.load_model(model, device, dtype), work), model
+    if hasattr(model, "save") and not Path(model.name).is_dir():
+        raise OptionError(f"{work} needs the folder of the model '{model.name}': save it first")
+    return as_encoder(model, work), model.name
+
+
+def train(
+    data: Dataset | str | os.PathLike[str],
+    model: str | Model = "nano",
+    *,
+    method: str = "eszsl",
+    semantics: Sequence[str] = ("names", "attributes"),
+    attributes: AttributeTable | str | os.PathLike[str] | None = None,
+    descriptions: Mapping[str, str] | str | os.PathLike[str] | None = None,
+    taxonomy: Taxonomy | str | os.PathLike[str] | None = None,
+    seen: Sequence[str] | None = None,
+    holdout_classes: int = 0,
+    unseen: Sequence[str] = (),
+    blend: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int = 16,
+    cache: bool = True,
+    state: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+    **parameters: float,
+) -> Trained:
+    """Return a model that is trained on labelled recordings, and takes any label.
+
+    Recordings that cannot be used are logged and left out.
+
+    Parameters
+    ----------
+    data
+        Recordings with one label each: a ``Dataset``, or what ``read_dataset`` takes.
+    model
+        The encoder: what ``load_model`` takes, or a loaded model. It is not changed.
+    method
+        ``"eszsl"`` (closed form), ``"ranking"`` (bilinear, ALE) or ``"contrastive"`` (a small network).
+    semantics
+        How labels become vectors: some of ``"names"``, ``"descriptions"``, ``"attributes"``, ``"relations"``.
+    attributes
+        Classes and attributes, from 0 to 1, or a CSV file of them; None: 300 everyday sounds.
+    descriptions
+        A description per class, or a CSV file ``label,description``; None: those of everyday sounds.
+    taxonomy
+        A taxonomy, or a JSON file in the form of the AudioSet ontology; for relations.
+    seen
+        Train on these classes only.
+    holdout_classes
+        Leave out this many classes, drawn by the seed.
+    unseen
+        Classes that must not be in the data.
+    blend
+        Let the encoder's own score count where that helps on classes held out. Set it to False if the encoder
+        itself was trained on this data, which would make the score look better than it is.
+    seed
+        Seed of everything that is drawn.
+    device, dtype
+        As for ``load_model``.
+    batch_size
+        Number of windows in a batch.
+    cache
+        Keep the embeddings of the recordings on disk for the next time.
+    state
+        File in which methods with epochs keep their state, to go on after an interruption.
+    progress
+        Wraps the iterator over recordings; is called with the iterator and the number of recordings.
+    on_epoch
+        Called after each epoch with the number of epochs that are done and the total.
+    **parameters
+        Parameters of the method: ``gamma`` and ``lam`` of eszsl, ``epochs`` and others of the other two.
+
+    Returns
+    -------
+    Trained
+        A model for ``Recognizer``; its ``save(folder)`` writes a folder that ``load_model`` takes. Its
+        ``held_out`` are the classes of the data that it was not trained on.
+
+    Raises
+    ------
+    DataError
+        If a recording has several labels, none can be used, there are fewer than two classes, or an unseen
+        class is in the data.
+    ModelError, OptionError
+        If the model or an option cannot be used.
+    """
+    if method not in METHODS:
+        raise OptionError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
+    known = METHODS[method]().get_params()
+    if unknown := [name for name in parameters if name not in known]:
+        raise OptionError(f"{method} has no parameter '{unknown[0]}'; it has {', '.join(known)}")
+    if "seed" in known:
+        parameters["seed"] = seed
+    dataset, held_out = choose_training_classes(open_dataset(data), seen, holdout_classes, seed)
+    base, source = open_model(model, device, dtype, "training")
+    if not hasattr(base, "encode_text"):
+        raise OptionError(f"training needs a model with text embeddings, which '{base.name}' has not")
+    meaning = Semantics(
+        base.encode_text,
+        semantics,
+        attributes=AttributeTable.read(Path(attributes))
+        if isinstance(attributes, (str, os.PathLike))
+        else attributes,
+        descriptions=read_descriptions(Path(descriptions))
+        if isinstance(descriptions, (str, os.PathLike))
+        else descriptions,
+        taxonomy=Taxonomy.read(Path(taxonomy)) if isinstance(taxonomy, (str, os.PathLike)) else taxonomy,
+    )
+    examples = gather(base, dataset, batch_size, cache, progress)
+    counts = np.bincount(examples.numbers)
+    if single := [name for name, count in zip(examples.classes, counts, strict=True) if count == 1]:
+        log.warning("a single recording of %s", ", ".join(single))
+    for gap in meaning.gaps([Label(name) for name in examples.classes]):
+        log.warning("%s", gap)
+    if state is not None:
+        state = Path(state)
+        state.parent.mkdir(parents=True, exist_ok=True)
+    trained = fit(
+        base,
+        source,
+        examples,
+        meaning,
+        METHODS[method](**parameters),
+        unseen=[*unseen, *held_out],
+        blend=blend,
+        seed=seed,
+        state=state,
+        on_epoch=on_epoch,
+    )
+    trained.held_out = tuple(held_out)
+    return trained
+
+
+def choose_training_classes(
+    dataset: Dataset, seen: Sequence[str] | None, n_held_out: int, seed: int
+) -> tuple[Dataset, list[str]]:
+    """Return the recordings to train on, and the classes that are left out.
+
+    Raises
+    ------
+    DataError
+        If a class of ``seen`` is not in the data set.
+    OptionError
+        If classes are both chosen and drawn, or fewer than two remain.
+    """
+    if seen is not None:
+        if n_held_out:
+            raise OptionError("seen classes are chosen already: do not hold out others")
+        names = dataset.pick(seen)
+        return dataset.only(names), [name for name in dataset.classes if name not in names]
+    if n_held_out < 0 or 0 < len(dataset.classes) - 2 < n_held_out:
+        raise OptionError(f"holding out {n_held_out} leaves fewer than 2 of {len(dataset.classes)} classes")
+    drawn = set(np.random.default_rng(seed).permutation(len(dataset.classes))[:n_held_out].tolist())
+    held_out = [name for i, name in enumerate(dataset.classes) if i in drawn]
+    return dataset.only(set(dataset.classes) - set(held_out)), held_out
 
 
 def gather(
     model: Model, data: Dataset, batch_size: int = 16, cache: bool = True, progress: Progress | None = None
 ) -> Examples:
     """Embed the recordings of a data set with one label each; classes without a recording are left out.
+
+    A recording that cannot be used is logged as an error.
 
     Raises
     ------
@@ -65,21 +253,20 @@ def gather(
     vectors, labels, lengths, failed = [], [], [], []
     for recording, clip in zip(data.recordings, clips, strict=True):
         if clip.error is not None:
-            failed.append((clip.clip, str(clip.error)))
+            failed.append(str(clip.error) if clip.clip in str(clip.error) else f"{clip.clip}: {clip.error}")
+            log.error("%s", failed[-1])
             continue
         vectors.append(clip.mean())
         labels.append(recording.labels[0])
         lengths.append(sum(clip.durations_s))
     if not vectors:
-        raise DataError(f"{data.name}: none of the recordings can be used; the first: {failed[0][1]}")
+        raise DataError(f"{data.name}: none of the recordings can be used; the first: {failed[0]}")
     classes = tuple(name for name in data.classes if name in labels)
     numbers = np.array([classes.index(label) for label in labels])
-    single = [classes[i] for i in np.flatnonzero(np.bincount(numbers) == 1)]
-    notes = [f"a single recording of {', '.join(single)}"] if single else []
-    return Examples(np.stack(vectors), numbers, classes, float(np.median(lengths)), failed, notes)
+    return Examples(np.stack(vectors), numbers, classes, float(np.median(lengths)))
 
 
-def train(
+def fit(
     base: Model,
     source: str,
     examples: Examples,
@@ -92,14 +279,14 @@ def train(
     state: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Learn a model from examples.
+    """Train a model on examples.
 
     Parameters
     ----------
     base, source
         The encoder, and what ``load_model`` takes for it.
     examples
-        What to learn from.
+        The examples to train on.
     semantics
         How labels become vectors.
     method
@@ -107,10 +294,9 @@ def train(
     unseen
         Classes that must not be among the examples.
     blend
-        Let the encoder's own opinion count where that helps on classes left out. Of no use, and misleading,
-        where the encoder was itself trained on these recordings.
+        As for ``train``.
     seed
-        Which clips and classes are left out together.
+        Decides which clips and classes are held out together.
     state, on_epoch
         See ``compatibility.descend``; for the methods that take epochs.
 

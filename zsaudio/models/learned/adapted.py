@@ -11,6 +11,7 @@ compared with the mean embedding of up to ``REACH_S`` seconds on either side of 
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Adapted(LogitsByComparing):
     sharpness
         How fast that falls off with the distance.
     name
-        What it is called.
+        What it is called; its folder, once it is saved or loaded.
     """
 
     base: Encoder
@@ -109,8 +110,9 @@ class Adapted(LogitsByComparing):
             results.append(matched)
         return results
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that ``load_model`` takes."""
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {"probe": probe(self.base), "keys": np.ascontiguousarray(self.keys, np.float32)}
         save_file(arrays, folder / "model.safetensors")
@@ -122,6 +124,7 @@ class Adapted(LogitsByComparing):
             "sharpness": self.sharpness,
         }
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        self.name = str(folder)
 
     @classmethod
     def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Adapted":

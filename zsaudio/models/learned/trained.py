@@ -11,6 +11,7 @@ Conventions: one frame a window; windows are as long as the clips that it learne
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -74,7 +75,9 @@ class Trained(LogitsByComparing):
     logit_scale
         From compatibility to log-odds.
     name
-        What it is called.
+        What it is called; its folder, once it is saved or loaded.
+    held_out
+        Classes of the data that it was not trained on.
     """
 
     base: Encoder
@@ -85,6 +88,7 @@ class Trained(LogitsByComparing):
     window_s: float
     logit_scale: LogitScale = field(default_factory=LogitScale)
     name: str = "trained"
+    held_out: tuple[str, ...] = ()
 
     context_s = 0.0
 
@@ -122,8 +126,9 @@ class Trained(LogitsByComparing):
             logits = logits + fitted.base_weight * base_logits(self.base, means, own.base)
         return list((logits - fitted.seen_penalty * own.seen).astype(np.float32)[:, None])
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that ``load_model`` takes."""
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {"probe": probe(self.base), **self.compatibility.arrays()}
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "model.safetensors")
@@ -139,11 +144,13 @@ class Trained(LogitsByComparing):
             "parameters": self.compatibility.get_params(),
             "semantics": list(self.semantics.sources),
             "classes": list(self.classes),
+            "held_out": list(self.held_out),
             "window_s": self.window_s,
             "logit_scale": asdict(self.logit_scale),
         }
         # Last, so that a folder with a config is a whole model.
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        self.name = str(folder)
 
     @classmethod
     def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Trained":
@@ -176,6 +183,7 @@ class Trained(LogitsByComparing):
             config["window_s"],
             LogitScale(**config["logit_scale"]),
             str(folder),
+            tuple(config.get("held_out", ())),
         )
 
 
