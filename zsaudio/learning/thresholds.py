@@ -19,6 +19,7 @@ import numpy as np
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions, EventDetector
 from zsaudio.errors import DataError, OptionError
+from zsaudio.files import write_atomically
 from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
 from zsaudio.results import ClipEvents, FrameScores
@@ -57,7 +58,7 @@ class Calibrated:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the labels to a file that ``LabelSet.from_file`` reads (YAML)."""
-        Path(path).write_text(to_yaml(self.labels), encoding="utf-8")
+        write_atomically(Path(path), to_yaml(self.labels))
 
 
 def calibrate(
