@@ -20,7 +20,8 @@ from torch import Tensor
 
 from training.data import FREE, esc50
 from training.keyword_text import Banned, bare, dictionary
-from zsaudio.models.speech.network import PHONEMES, KeywordConfig, KeywordNetwork
+from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork
+from zsaudio.models.speech.phonemes import PHONEMES
 
 RATE = 16000
 HELD_OUT = ("jarvis", "alexa", "view glass")  # recorded phrases that nothing is learned or chosen from

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from training.keyword_data import RATE, Spoken, spoken, trained
 from zsaudio.models.speech.alignment import AlignmentScoring
-from zsaudio.models.speech.nano_keyword import COHORT_STEP, WEIGHTS
+from zsaudio.models.speech.nano_keyword import COHORT_STEP
 from zsaudio.models.speech.network import KeywordConfig
+from zsaudio.models.speech.pronunciation import WEIGHTS
 
 RECORDED = 5  # utterances of the cohort: of each recorded phrase, and of each kind of synthetic voices
 SYNTHETIC = {"kokoro": 60, "espeak": 20, "flite": 10}

@@ -22,7 +22,8 @@ from training.ema import Average
 from training.keyword_data import NUMBER
 from training.keyword_text import bare, dictionary
 from training.optimizer import autocast
-from zsaudio.models.speech.letter_to_sound import FRAMES, LettersNetwork, best_sequences, letter_numbers
+from zsaudio.models.speech.letter_to_sound import best_sequences
+from zsaudio.models.speech.letters_network import FRAMES, LettersNetwork, letter_numbers
 
 
 def pack(work: Path) -> None:

@@ -77,7 +77,7 @@ def train(options: argparse.Namespace) -> None:
             factors = torch.from_numpy(rng.uniform(1 - WARP, 1 + WARP, (len(mel), 1))).float()
             mel = mask(warp(mel, factors), rng)
         with autocast(torch.device("cpu")):
-            log_probs = network.symbols(mel)
+            log_probs = network.frame_log_probs(mel)
         lengths = torch.full((len(waves),), log_probs.shape[1])
         targets = torch.tensor([len(s) for s in symbols])
         loss = nn.functional.ctc_loss(

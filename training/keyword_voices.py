@@ -29,7 +29,7 @@ import soxr
 
 from training.keyword_data import CHOOSING_SPOKEN
 from training.keyword_text import Phones, Utterance, Writer, dictionary
-from zsaudio.models.speech.network import PHONEMES
+from zsaudio.models.speech.phonemes import PHONEMES
 
 RATE = 16000
 Speak = Callable[[Utterance], tuple[np.ndarray, int, str]]  # waveform, its rate, the voice

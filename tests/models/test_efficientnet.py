@@ -3,7 +3,8 @@ import copy
 import pytest
 import torch
 
-from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
+from zsaudio.models.bundled import ConvBlock
+from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, efficientnet
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zsaudio.models.speech.nano_keyword import pronouncer
+from zsaudio.models.speech.pronunciation import pronouncer
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "training" / "keyword_manifest.csv.gz"

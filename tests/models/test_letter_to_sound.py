@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from zsaudio.models.speech.letter_to_sound import (
-    FRAMES,
-    Letters,
-    LettersNetwork,
-    best_sequences,
-    letter_numbers,
-)
-from zsaudio.models.speech.nano_keyword import WEIGHTS
-from zsaudio.models.speech.network import PHONEMES
+from zsaudio.models.speech.letter_to_sound import Letters, best_sequences
+from zsaudio.models.speech.letters_network import FRAMES, LettersNetwork, letter_numbers
+from zsaudio.models.speech.phonemes import PHONEMES
+from zsaudio.models.speech.pronunciation import WEIGHTS
 
 
 def by_force(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from conftest import Run, tone
 
 import zsaudio
-from zsaudio.errors import LabelError
+from zsaudio.audio.log_mel import mel_filters
+from zsaudio.errors import LabelError, ModelError
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.speech.nano_keyword import WEIGHTS, NanoKeyword
-from zsaudio.models.speech.network import PHONEMES, KeywordConfig, KeywordNetwork, warp
+from zsaudio.models.speech.nano_keyword import NanoKeyword
+from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork, warp
+from zsaudio.models.speech.phonemes import PHONEMES
+from zsaudio.models.speech.pronunciation import WEIGHTS
 from zsaudio.recognizer import Recognizer
 
 SPEECH = Path(__file__).parents[2] / "examples" / "audio" / "speech.flac"
@@ -198,12 +202,33 @@ def test_the_mel_axis_is_stretched() -> None:
     assert warp(ramp, 2.0)[0, 0].tolist() == pytest.approx([0.0, 2.0, 4.0, 6.0, 7.0, 7.0, 7.0, 7.0])
 
 
-def test_what_is_heard_is_the_mean_over_stretches() -> None:
+def test_the_output_is_the_mean_over_stretches() -> None:
     torch.manual_seed(0)
     network = KeywordNetwork(KeywordConfig(width=16, ahead=(1, 0), warps=(1.0, 0.9))).eval()
     mel = torch.randn(1, 30, 64) - 20
     with torch.inference_mode():
-        heard, plain, stretched = network.heard(mel), network.symbols(mel), network.symbols(warp(mel, 0.9))
+        averaged, plain, stretched = (
+            network.averaged_log_probs(mel),
+            network.frame_log_probs(mel),
+            network.frame_log_probs(warp(mel, 0.9)),
+        )
     mean = (plain + stretched) / 2
-    assert torch.allclose(heard, mean - mean.logsumexp(dim=-1, keepdim=True), atol=1e-5)
-    assert not torch.allclose(heard, plain, atol=1e-3)
+    assert torch.allclose(averaged, mean - mean.logsumexp(dim=-1, keepdim=True), atol=1e-5)
+    assert not torch.allclose(averaged, plain, atol=1e-3)
+
+
+def test_the_front_end_follows_the_config() -> None:
+    network = KeywordNetwork(KeywordConfig(sample_rate=8_000, n_fft=256, n_mels=32, hop_length=80))
+    assert torch.equal(network.mel.filters, mel_filters(8_000, 256, 32))
+    assert network.mel.filters.shape == (129, 32)
+    assert network.config.stride == 240
+    with torch.inference_mode():
+        assert network.eval()(torch.zeros(1, 8_000)).shape == (1, 34, 40)
+
+
+def test_weights_that_do_not_fit_the_config(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(WEIGHTS, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"width": 128}))
+    with pytest.raises(ModelError, match="do not fit their config"):
+        NanoKeyword(folder)

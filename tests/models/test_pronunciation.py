@@ -1,14 +1,22 @@
 """How texts are said."""
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from zsaudio.errors import LabelError
-from zsaudio.models.speech.nano_keyword import pronouncer
-from zsaudio.models.speech.network import PHONEMES
-from zsaudio.models.speech.pronunciation import IPA, MOST, Pronouncer, read_pronunciation, spoken_words
+from zsaudio.models.speech.phonemes import PHONEMES
+from zsaudio.models.speech.pronunciation import (
+    IPA,
+    MOST,
+    Pronouncer,
+    pronouncer,
+    read_pronunciation,
+    spoken_words,
+)
 
 SAY = pronouncer()
 
@@ -107,3 +115,17 @@ def test_ipa(ipa: str, phonemes: str) -> None:
 
 def test_ipa_covers_the_phonemes() -> None:
     assert {phoneme for name in IPA.values() for phoneme in name.split()} == set(PHONEMES)
+
+
+def test_words_of_the_dictionary_need_no_torch() -> None:
+    code = """
+import sys
+from zsaudio.models.speech.pronunciation import pronouncer
+print(pronouncer()("hey computer")[0], "torch" in sys.modules)
+print(len(pronouncer()("fenstermanic")), "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = "('HH', 'EY', 'K', 'AH', 'M', 'P', 'Y', 'UW', 'T', 'ER')"
+    first, second = done.stdout.splitlines()
+    assert first == f"{said} False"
+    assert second.split()[1] == "True"  # guessed by the network

@@ -8,6 +8,7 @@ from zsaudio.errors import ModelError
 from zsaudio.models.nano import nano as nano_module
 from zsaudio.models.registry import MODELS, available_models, load_keyword_model, load_model, where_is
 from zsaudio.models.speech import nano_keyword as nano_keyword_module
+from zsaudio.models.speech.pronunciation import WEIGHTS as KEYWORD_WEIGHTS
 
 
 def test_available_models() -> None:
@@ -40,7 +41,7 @@ def test_hub_model_without_network_offers_nano(name: str, tmp_path: Path, monkey
 
 def test_every_bundled_and_made_checkpoint_names_its_type(tmp_path: Path) -> None:
     assert isinstance(load_model(str(nano_module.WEIGHTS)), nano_module.Nano)
-    loaded = load_keyword_model(str(nano_keyword_module.WEIGHTS))
+    loaded = load_keyword_model(str(KEYWORD_WEIGHTS))
     assert isinstance(loaded, nano_keyword_module.NanoKeyword)
     assert isinstance(load_model("nano-keyword"), nano_keyword_module.NanoKeyword)
 

@@ -17,6 +17,23 @@ from torch import Tensor, nn
 _FRAMES = 128
 
 
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, low: float = 40.0) -> Tensor:
+    """Return triangular filters ``(n_fft // 2 + 1, n_mels)``, equally spaced in mel from ``low`` Hz upward.
+
+    The highest ends at half the sample rate. The mel scale is that of HTK, 2595 log10(1 + f / 700).
+    """
+    top = sample_rate / 2
+    mel = np.linspace(np.log1p(low / 700), np.log1p(top / 700), n_mels + 2)
+    edges = 700 * np.expm1(mel)
+    bins = np.linspace(0, top, n_fft // 2 + 1)[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    triangles = np.maximum(0.0, np.minimum(rise, fall))
+    # narrow bands hold few bins: make every band sum to its width
+    width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
+    return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+
+
 class LogMel(nn.Module):
     """Power spectrogram -> mel bands -> decibels.
 

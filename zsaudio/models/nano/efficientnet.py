@@ -7,10 +7,9 @@ would pool over all time: what comes out depends on nothing farther away than ``
 Conventions: maps are ``(batch, channels, frames, bands)``.
 """
 
-from typing import Any
-
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
+
+from zsaudio.models.bundled import ConvBlock
 
 STEM = 32  # channels of the first convolution, which halves frames and bands
 STAGES = (  # widening, kernel, stride over frames and bands, channels, blocks
@@ -20,33 +19,6 @@ STAGES = (  # widening, kernel, stride over frames and bands, channels, blocks
     (6, 3, 2, 80, 3),
     (6, 5, 1, 112, 3),
 )
-
-
-class ConvBlock(nn.Sequential):
-    """Convolution, batch normalisation, activation; ``fuse`` folds the second into the first."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: Any = 3,
-        stride: Any = 1,
-        padding: Any = 1,
-        groups: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-    ) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs),
-            activation(inplace=True),  # nn.Identity takes no notice of it
-        )
-
-    def fuse(self) -> None:
-        """Fold the normalisation into the convolution; for inference only."""
-        convolution, norm = self[0], self[1]
-        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        self[0] = fuse_conv_bn_eval(convolution, norm)
-        self[1] = nn.Identity()
 
 
 class InvertedResidual(nn.Module):

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,12 +23,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
 
+from zsaudio.audio import log_mel
 from zsaudio.audio.log_mel import LogMel
-from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.bundled import ConvBlock, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
-from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, ConvBlock, efficientnet
+from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, efficientnet
 from zsaudio.models.threads import shared_threads
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
@@ -41,7 +41,6 @@ ATTRIBUTES = 0.5  # share of attributes in what the semantic head tells, sentenc
 DOUBT = 0.15  # the semantic head's cosine that counts neither for nor against a label
 NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
 MIN_FRAMES = 4  # a shorter array is padded with zeros
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,9 @@ class NanoConfig:
         return (REACH + SMOOTH * SHORTEN) * self.hop_length + self.n_fft // 2
 
 
-def mel_filters(config: NanoConfig, low: float = 40.0) -> Tensor:
-    """Return triangular filters, equally spaced in mel from ``low`` to half the sample rate."""
-    top = config.sample_rate / 2
-    mel = np.linspace(np.log1p(low / 700), np.log1p(top / 700), config.n_mels + 2)
-    edges = 700 * np.expm1(mel)
-    bins = np.linspace(0, top, config.n_fft // 2 + 1)[:, None]
-    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0.0, np.minimum(rise, fall))
-    # narrow bands hold few bins: make every band sum to its width
-    width = (edges[2:] - edges[:-2]) / 2 / (bins[1] - bins[0])
-    return torch.from_numpy(triangles / np.maximum(triangles.sum(0), 0.05) * width).float()
+def mel_filters(config: NanoConfig) -> Tensor:
+    """Return the filters of nano's log-mels, ``(n_fft // 2 + 1, n_mels)``."""
+    return log_mel.mel_filters(config.sample_rate, config.n_fft, config.n_mels)
 
 
 def as_image(mel: Tensor) -> Tensor:
@@ -290,10 +280,8 @@ class Nano(LogitsByComparing):
             own = {
                 name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
             }
-            missing, unexpected = tower.load_state_dict(own, strict=False)
-            if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
-                raise ModelError(f"the weights in {folder} do not fit their config.json")
-            tower.to(self.device).eval().requires_grad_(False)
+            load_weights(tower, own, folder)
+            tower.to(self.device)
         for module in self.audio.modules():
             if isinstance(module, ConvBlock):
                 module.fuse()
@@ -359,11 +347,6 @@ class Nano(LogitsByComparing):
             batch = torch.tensor([tokens[i] for i in indices], device=self.device)
             result[indices] = self.text(batch).cpu().numpy()
         return result
-
-
-def config_from_dict(settings: dict[str, Any], kind: type[Config]) -> Config:
-    """Read a config as JSON gives it (lists become tuples)."""
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 
 def load_nano(source: str, device: str, dtype: str) -> Nano:

@@ -23,7 +23,7 @@ from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transform
 from zsaudio.models.device import resolve_device
 from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
-from zsaudio.models.speech.pronunciation import IPA, Pronouncer, split_pronunciation, spoken_words
+from zsaudio.models.speech.pronunciation import IPA, Pronouncer, pronouncer, split_pronunciation, spoken_words
 
 CONTEXT_S = 1.0
 _SHORTEST_S = 0.1  # a shorter window is padded with zeros
@@ -128,8 +128,6 @@ class CtcCheckpoint(Speech):
 
     @cached_property
     def _pronounce(self) -> Pronouncer:
-        from zsaudio.models.speech.nano_keyword import pronouncer
-
         return pronouncer()
 
     def _phonemes(self, written: str, where: str) -> tuple[int, ...]:

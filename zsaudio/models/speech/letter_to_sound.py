@@ -1,62 +1,43 @@
-"""Letters -> phonemes, for words that no dictionary has.
+"""Pronunciations of words that the dictionary lacks, guessed from their letters.
 
-A small convolutional network reads the letters of a word, three frames each, and says phonemes as
-``keyword_network.py`` does; it learned from the CMU Pronouncing Dictionary. The likeliest sequences are found
-by prefix beam search (Graves & Jaitly, ICML 2014).
+A small convolutional network (``letters_network.py``) gives log-probabilities of phonemes; the most likely
+sequences are found by prefix beam search (Graves & Jaitly, ICML 2014). torch is imported when the first word
+is guessed.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from zsaudio.models.speech.network import PHONEMES, Block
+from zsaudio.models.speech.phonemes import PHONEMES
 
-FRAMES = 3  # of a letter
+if TYPE_CHECKING:
+    from zsaudio.models.speech.letters_network import LettersNetwork
+
 MOST_LETTERS = 40
 _BEAM = 8
-_SHARE = 0.3  # of the likeliest pronunciation's probability: what another needs to be told
-
-
-class LettersNetwork(nn.Module):
-    """Letter numbers ``(batch, letters)`` to log-probabilities ``(batch, 3 * letters, 40)``."""
-
-    def __init__(self, width: int = 128, depth: int = 4, drop: float = 0.0) -> None:
-        super().__init__()
-        self.letters = nn.Embedding(27, width * FRAMES)
-        self.blocks = nn.ModuleList(Block(width, 2, 9, 4, drop) for _ in range(depth))
-        self.out = nn.Linear(width, len(PHONEMES) + 1)
-
-    def forward(self, letters: Tensor) -> Tensor:
-        """Return log-probabilities of blank and the phonemes."""
-        batch, length = letters.shape
-        present = (letters > 0).repeat_interleave(FRAMES, dim=1).unsqueeze(2)
-        x = self.letters(letters).view(batch, length * FRAMES, -1) * present
-        for block in self.blocks:
-            x = block(x) * present
-        return torch.log_softmax(self.out(x).float(), dim=-1)
+_SHARE = 0.3  # a second pronunciation is returned from this share of the first one's probability on
 
 
 class Letters:
-    """Guess how a word is said.
+    """Guess the pronunciation of words.
 
     Parameters
     ----------
     path
-        The network's weights; read when a word is first asked for.
+        The network's weights; read when the first word is guessed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    @torch.inference_mode()
     def __call__(self, word: str) -> list[tuple[str, ...]]:
-        """Return the pronunciations of a word of the letters a to z, likeliest first, one or two."""
+        """Return the pronunciations of a word of the letters a to z, most likely first, one or two."""
+        from zsaudio.models.speech.letters_network import letter_numbers
+
         numbers = letter_numbers([word[:MOST_LETTERS]])
         found = best_sequences(self._network(numbers)[0].numpy(), 2)
         (_, best), *others = found
@@ -66,7 +47,11 @@ class Letters:
         return [tuple(PHONEMES[symbol - 1] for symbol in symbols) for symbols in said if symbols]
 
     @cached_property
-    def _network(self) -> LettersNetwork:
+    def _network(self) -> "LettersNetwork":
+        from safetensors.torch import load_file
+
+        from zsaudio.models.speech.letters_network import LettersNetwork
+
         network = LettersNetwork()
         weights = {name: value.float() for name, value in load_file(self._path).items()}
         network.load_state_dict(weights, strict=False)
@@ -74,17 +59,18 @@ class Letters:
 
 
 def best_sequences(log_probs: np.ndarray, most: int) -> list[tuple[float, tuple[int, ...]]]:
-    """Return the likeliest sequences of symbols with their log-probabilities, likeliest first.
+    """Return the most likely sequences of symbols with their log-probabilities, most likely first.
 
     Parameters
     ----------
     log_probs
         ``(n_frames, n_symbols)``; symbol 0 is blank.
     most
-        How many at most.
+        Number of sequences, at most.
     """
     nothing = -np.inf
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}  # ends in blank; in its symbol
+    # log-probabilities of ending in blank, and in the last symbol
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, nothing)}
     for frame in log_probs:
         likely = np.flatnonzero(frame > -7.0)
         grown: defaultdict[tuple[int, ...], list[float]] = defaultdict(lambda: [nothing, nothing])
@@ -104,11 +90,3 @@ def best_sequences(log_probs: np.ndarray, most: int) -> list[tuple[float, tuple[
         beam = {prefix: (float(a), float(b)) for prefix, (a, b) in ranked}
     scored = [(float(np.logaddexp(*ends)), prefix) for prefix, ends in beam.items()]
     return sorted(scored, reverse=True)[:most]
-
-
-def letter_numbers(words: Sequence[str]) -> Tensor:
-    """Return words as rows of letter numbers, filled up with 0."""
-    rows = torch.zeros(len(words), max(map(len, words)), dtype=torch.long)
-    for row, word in zip(rows, words, strict=True):
-        row[: len(word)] = torch.tensor([ord(letter) - ord("a") + 1 for letter in word])
-    return rows

@@ -1,8 +1,8 @@
-"""nano-keyword: spots spoken words that nobody recorded; ships with zsaudio.
+"""nano-keyword: the bundled keyword spotter, for any English words.
 
-A small network (``network.py``) writes down phonemes; a keyword's pronunciation
-(``pronunciation.py``) is aligned with them (``alignment.py``). English only: another language needs its
-phonemes, a dictionary and training speech.
+A small network (``network.py``) gives log-probabilities of phonemes; the pronunciation of a keyword
+(``pronunciation.py``) is aligned with them (``alignment.py``). English only: another language needs its own
+phonemes, dictionary and training speech.
 """
 
 import json
@@ -13,17 +13,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from zsaudio.errors import ModelError
+from zsaudio.models.bundled import config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
-from zsaudio.models.nano.nano import config_from_dict
 from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
-from zsaudio.models.speech.letter_to_sound import Letters
-from zsaudio.models.speech.network import PHONEMES, KeywordConfig, KeywordNetwork
-from zsaudio.models.speech.pronunciation import Pronouncer
+from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork
+from zsaudio.models.speech.phonemes import PHONEMES
+from zsaudio.models.speech.pronunciation import WEIGHTS, pronouncer
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "nano-keyword"
-COHORT_STEP = 0.05  # log-probabilities of the cohort are kept in so many steps below 0
+COHORT_STEP = 0.05  # log-probabilities of the cohort are stored as multiples of this, below 0
 _NUMBER = {phoneme: number for number, phoneme in enumerate(PHONEMES, start=1)}
 
 
@@ -51,11 +49,9 @@ class NanoKeyword(Speech):
         self.device = resolve_device(device)
         self.network = KeywordNetwork(config)
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
-        missing, unexpected = self.network.load_state_dict(weights, strict=False)
-        if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
-            raise ModelError(f"the weights in {folder} do not fit their config.json")
-        self.network.to(self.device).eval().requires_grad_(False)
+        load_weights(self.network, weights, folder)
         self.network.fuse()
+        self.network.to(self.device)
         self.pronounce = pronouncer(folder)
         with np.load(folder / "cohort.npz") as cohort:
             log_probs = cohort["log_probs"].astype(np.float32) * -COHORT_STEP
@@ -66,7 +62,7 @@ class NanoKeyword(Speech):
         self.after_s = config.after / config.sample_rate
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
-        """Return a text's pronunciations as symbols."""
+        """Return the pronunciations of a text as symbols."""
         return [tuple(_NUMBER[phoneme] for phoneme in said) for said in self.pronounce(text)]
 
     @torch.inference_mode()
@@ -76,11 +72,6 @@ class NanoKeyword(Speech):
             self.network(torch.from_numpy(window[None].astype(np.float32)).to(self.device))[0].cpu().numpy()
             for window in windows
         ]
-
-
-def pronouncer(folder: Path = WEIGHTS) -> Pronouncer:
-    """Return what says how English texts are said."""
-    return Pronouncer(folder, Letters(folder / "letters.safetensors"))
 
 
 def load_nano_keyword(source: str, device: str, dtype: str) -> NanoKeyword:

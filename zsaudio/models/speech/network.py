@@ -1,13 +1,13 @@
-"""The network behind nano-keyword: a waveform in, log-probabilities of phonemes per frame out.
+"""The network of nano-keyword: from a waveform to log-probabilities of phonemes per frame.
 
-Log-mels go through two small convolutions over time and frequency, then through residual blocks over time: a
-depthwise convolution and two dense layers each (after QuartzNet, arXiv 1910.10261, and ConvNeXt, arXiv
-2201.03545). It was trained with connectionist temporal classification (Graves et al., ICML 2006), so each
-frame says one of the phonemes or *blank*, which is symbol 0.
+A log-mel spectrogram goes through two small convolutions over time and frequency, then through residual
+blocks over time, each of a depthwise convolution and two dense layers (after QuartzNet, arXiv 1910.10261, and
+ConvNeXt, arXiv 2201.03545). The network was trained with connectionist temporal classification (CTC; Graves
+et al., ICML 2006): each frame holds the probabilities of the phonemes and of *blank*, which is symbol 0.
 
-Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
-dB, 100 frames a second; output frames are three of those long. An output frame sees ``before`` samples before
-its start and ``after`` samples after it, no more.
+Conventions: waveforms are float32 ``(batch, n_samples)`` at ``sample_rate``; log-mels are
+``(batch, frames, bands)`` in dB, ``hop_length`` samples apart; three of them make an output frame. An output
+frame depends on ``before`` samples before its start and ``after`` samples after it, no more.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils import fuse_conv_bn_eval
 
-from zsaudio.audio.log_mel import LogMel
-from zsaudio.models.nano.efficientnet import ConvBlock
-from zsaudio.models.nano.nano import NanoConfig, mel_filters
+from zsaudio.audio.log_mel import LogMel, mel_filters
+from zsaudio.models.bundled import ConvBlock
+from zsaudio.models.speech.phonemes import PHONEMES
 
-PHONEMES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-).split()
-"""The phonemes of the CMU Pronouncing Dictionary (ARPAbet), without stress; symbols 1 to 39."""
-
-SHORTEN = 3  # log-mel frames to an output frame
+SHORTEN = 3  # log-mel frames per output frame
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,14 @@ class KeywordConfig:
     hop_length: int = 160
     n_mels: int = 64
     floor: float = 1e-5
-    # two convolutions over time and frequency, then a block for each number: the frames that it sees ahead
+    # channels of the two convolutions; then one block per number in ``ahead``: the later frames it depends on
     stem: tuple[int, int] = (16, 32)
     width: int = 256
     expand: int = 2
     kernel: int = 5
     ahead: tuple[int, ...] = (1, 1, 0, 1, 1, 0, 1, 0, 1, 0)
     symbols: int = len(PHONEMES) + 1
-    warps: tuple[float, ...] = (1.0, 1.07)  # of the mel axis: what is heard is the mean over them
+    warps: tuple[float, ...] = (1.0, 1.07)  # of the mel axis; the output is the mean over them
 
     @property
     def stride(self) -> int:
@@ -66,7 +61,7 @@ class KeywordConfig:
 
 
 class Block(nn.Module):
-    """A residual block: each channel over time, then all channels of each frame."""
+    """A residual block: a convolution of each channel over time, then dense layers over the channels."""
 
     def __init__(self, width: int, expand: int, kernel: int, ahead: int, drop: float = 0.0) -> None:
         super().__init__()
@@ -80,7 +75,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.down.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``(batch, frames, width)`` of the same."""
+        """Return ``(batch, frames, width)`` for an input of that shape."""
         y = self.norm(self.depthwise(pad(x.transpose(1, 2), self.margin))).transpose(1, 2)
         y = self.down(self.drop(torch.relu(self.up(y))))
         added: Tensor = x + y
@@ -94,7 +89,7 @@ class Block(nn.Module):
 
 
 def warp(mel: Tensor, factors: float | Tensor) -> Tensor:
-    """Stretch the mel axis of ``(batch, frames, bands)`` by a factor, or by one a row, ``(batch, 1)``."""
+    """Stretch the mel axis of ``(batch, frames, bands)`` by a factor, or by one per row, ``(batch, 1)``."""
     bands = mel.shape[2]
     at = (torch.arange(bands, device=mel.device) * factors).clamp(max=bands - 1).expand(len(mel), bands)
     low = at.floor().long().clamp(max=bands - 2)
@@ -104,7 +99,7 @@ def warp(mel: Tensor, factors: float | Tensor) -> Tensor:
 
 
 class KeywordNetwork(nn.Module):
-    """Phonemes over time.
+    """Log-probabilities of phonemes over time.
 
     Parameters
     ----------
@@ -115,7 +110,7 @@ class KeywordNetwork(nn.Module):
     def __init__(self, config: KeywordConfig) -> None:
         super().__init__()
         self.config = config
-        filters = mel_filters(NanoConfig(n_fft=config.n_fft, n_mels=config.n_mels))
+        filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels)
         self.mel = LogMel(filters, config.n_fft, config.hop_length, config.floor)
         first, second = config.stem
         self.stem = nn.Sequential(
@@ -135,17 +130,19 @@ class KeywordNetwork(nn.Module):
             if isinstance(module, (Block, ConvBlock)):
                 module.fuse()
 
-    def heard(self, mel: Tensor) -> Tensor:
-        """Return the mean of ``symbols`` over warps of the mel axis, normalised again.
+    def averaged_log_probs(self, mel: Tensor) -> Tensor:
+        """Return the mean of ``frame_log_probs`` over warps of the mel axis, normalised again.
 
-        Voices differ in the length of the vocal tract, which stretches the mel axis (Jaitly & Hinton, 2013);
-        what the network hears in one stretch only is often a mistake.
+        Voices differ in the length of the vocal tract, which stretches the mel axis (Jaitly & Hinton, 2013).
+        A phoneme that shows in one stretch only is often a mistake.
         """
-        every = [self.symbols(mel if factor == 1.0 else warp(mel, factor)) for factor in self.config.warps]
-        return torch.log_softmax(torch.stack(every).mean(dim=0), dim=-1)
+        warped = [
+            self.frame_log_probs(mel if factor == 1.0 else warp(mel, factor)) for factor in self.config.warps
+        ]
+        return torch.log_softmax(torch.stack(warped).mean(dim=0), dim=-1)
 
-    def symbols(self, mel: Tensor) -> Tensor:
-        """Return log-probabilities ``(batch, frames // 3, symbols)``; log-mels come in threes."""
+    def frame_log_probs(self, mel: Tensor) -> Tensor:
+        """Return log-probabilities ``(batch, frames // 3, symbols)`` of log-mels, a multiple of 3 frames."""
         x = self.stem(((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last))
         x = self.inner(x.permute(0, 2, 3, 1).flatten(2))
         for block in self.blocks:
@@ -157,4 +154,4 @@ class KeywordNetwork(nn.Module):
         stride = self.config.stride
         frames = max(1, -(-waveform.shape[1] // stride))
         mel = self.mel(pad(waveform, (0, frames * stride - waveform.shape[1])))
-        return self.heard(mel[:, :-1])
+        return self.averaged_log_probs(mel[:, :-1])

@@ -1,11 +1,11 @@
-"""Text -> phonemes: how a keyword is said.
+"""The pronunciation of English texts: from words to phonemes.
 
-A word is looked up in the CMU Pronouncing Dictionary (134,000 English words and names, bundled); what is not
-there is guessed from its letters by a small network (``letters.py``); and a pronunciation can be given by
-hand, between slashes: ``zsaudio /z iː ɛ s ɔː d i oʊ/``.
+A word is looked up in the CMU Pronouncing Dictionary (134,000 English words and names, bundled). A word that
+is not there is guessed from its letters by a small network (``letter_to_sound.py``). A pronunciation can also
+be given by hand, between slashes: ``zsaudio /z iː ɛ s ɔː d i oʊ/``.
 
-Conventions: phonemes are ARPAbet without stress (``keyword_network.PHONEMES``). A text has one or more
-*pronunciations*; a keyword is heard when any of them is.
+Conventions: phonemes are ARPAbet without stress (``phonemes.PHONEMES``). A text has one or more
+*pronunciations*; a keyword is detected when any of them is spoken.
 """
 
 import gzip
@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from zsaudio.errors import LabelError
-from zsaudio.models.speech.network import PHONEMES
+from zsaudio.models.speech.letter_to_sound import Letters
+from zsaudio.models.speech.phonemes import PHONEMES
 
 Pronunciation = tuple[str, ...]
 
-MOST = 12  # pronunciations of a text; words with several multiply
+WEIGHTS = Path(__file__).parents[1] / "weights" / "nano-keyword"
+
+MOST = 12  # pronunciations of a text, at most; those of its words multiply
 _SAID = {
     "&": "and",
     "%": "percent",
@@ -60,20 +63,19 @@ _IPA_MARKS = re.compile("[ˈˌːˑ.'̩̯̃‿()]")
 
 
 class Pronouncer:
-    """Says how texts are said.
+    """Gives the pronunciations of texts.
 
     Parameters
     ----------
     folder
         Where ``dictionary.gz`` is: lines of a word, a tab, and phonemes.
     guess
-        Guesses the pronunciations of a word of the letters a to z that is not in the dictionary, likeliest
+        Guesses the pronunciations of a word of the letters a to z that is not in the dictionary, most likely
         first.
 
     Examples
     --------
-    >>> from zsaudio.models.speech.nano_keyword import NanoKeyword
-    >>> NanoKeyword().pronounce("Hey, computer!")
+    >>> pronouncer()("Hey, computer!")
     [('HH', 'EY', 'K', 'AH', 'M', 'P', 'Y', 'UW', 'T', 'ER')]
     """
 
@@ -86,7 +88,7 @@ class Pronouncer:
         Raises
         ------
         LabelError
-            If there is nothing to say, or a letter that English does not have.
+            If the text has no words, or a letter that English does not have.
         """
         said, by_hand = split_pronunciation(text)
         if by_hand:
@@ -125,6 +127,11 @@ class Pronouncer:
     def _dictionary(self) -> str:
         text = gzip.decompress((self._folder / "dictionary.gz").read_bytes()).decode("ascii")
         return f"\n{text.strip()}\n"  # each line between two breaks
+
+
+def pronouncer(folder: Path = WEIGHTS) -> Pronouncer:
+    """Return what gives the pronunciations of English texts, from the files of nano-keyword."""
+    return Pronouncer(folder, Letters(folder / "letters.safetensors"))
 
 
 def split_pronunciation(text: str) -> tuple[str, list[str]]:
@@ -168,7 +175,7 @@ def read_pronunciation(written: str, where: str) -> Pronunciation:
 
 
 def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) -> list[list[str]]:
-    """Return the words of a text as they are spoken; where figures can be read in several ways, all of them.
+    """Return the words of a text as they are spoken, in all ways in which its figures can be read.
 
     Case is kept; punctuation is dropped; accents are, too ("café"), where the alphabet lacks the letter.
     Figures are read in English.
