@@ -190,7 +190,7 @@ class EventDetector:
         return closed + [event for index in sorted(self._open) for event in self._close(index)]
 
     def _smooth(self, near: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Judge a frame by the stretch about it, if it scores at all itself."""
+        """Return the mean of the odds of the frames around one; 0 where the frame itself hardly scores."""
         certain = np.minimum(near.astype(np.float64), 1 - 1e-6)
         odds = (certain / (1 - certain)).mean(axis=0)
         return np.where(own < OWN_SHARE * self._on, 0.0, odds / (1 + odds))
@@ -232,9 +232,9 @@ class _Frame:
 
 
 class _Filter:
-    """Replace the scores of a frame by what follows from the frames about it; fewer of them at the ends.
+    """A filter over time; at the ends of a recording it sees fewer frames.
 
-    ``combine`` takes the scores of the frames about it, ``(n_near, n_labels)``, and its own.
+    ``combine`` takes the scores of the frames around a frame, ``(n_near, n_labels)``, and those of the frame.
     """
 
     def __init__(self, n_frames: float, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:

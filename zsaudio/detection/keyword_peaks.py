@@ -1,9 +1,9 @@
 """Scores of keywords -> events.
 
-An event is a peak of a keyword's score at or above its threshold: from where the alignment begins to where it
-ends. It is told as soon as the score has not risen for ``SETTLE_S``; the same keyword can be heard again from
-there on, and before only where it fits better, since the first was a part of it then. Keywords do not
-compete: where one contains the other, both are events.
+An event is a peak of a keyword's score at or above its threshold; it lasts from the start of the alignment to
+its end. It is reported when the score has not risen for ``SETTLE_S`` seconds. After it, the same keyword can
+be detected again. An alignment that overlaps it counts only if its score is higher. Keywords do not compete:
+if one contains another, both are reported.
 
 Conventions: frames are ``frame_s`` long and counted from the start of the stream; times are seconds.
 """
@@ -28,7 +28,7 @@ class KeywordDetector:
     labels
         The keywords.
     options
-        ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; what shapes the events of sounds does
+        ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; the options that shape the events of sounds do
         not.
     scoring, frame_s
         The model's.
@@ -49,10 +49,10 @@ class KeywordDetector:
         self._best = np.full(n, -np.inf)  # the peak that may still be topped
         self._best_start, self._best_end = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._free_from = np.zeros(n, np.int64)  # where the last event ended, and its score
-        self._told = np.full(n, np.inf)
+        self._reported = np.full(n, np.inf)
 
     def push(self, spotted: Spotted) -> list[Event]:
-        """Take the next frames; return the events that they settle."""
+        """Take the next frames; return the events that are final."""
         events = []
         heard = spotted.logits >= self._least
         pending = np.isfinite(self._best).any()
@@ -60,7 +60,7 @@ class KeywordDetector:
             frame = self._frame + t
             logits, start = spotted.logits[t], spotted.start[t]
             # what shares frames with the last event counts only if it fits better: that one was a part of it
-            free = (start >= self._free_from) | (logits > self._told)
+            free = (start >= self._free_from) | (logits > self._reported)
             better = heard[t] & (logits > self._best) & free
             self._best = np.where(better, logits, self._best)
             self._best_start = np.where(better, start, self._best_start)
@@ -71,7 +71,7 @@ class KeywordDetector:
         return events
 
     def flush(self) -> list[Event]:
-        """End the stream; return the events that were not settled."""
+        """End the stream; return the events that were not final yet."""
         return [event for k in np.flatnonzero(np.isfinite(self._best)) for event in self._close(int(k))]
 
     def _close(self, k: int) -> list[Event]:
@@ -80,7 +80,7 @@ class KeywordDetector:
         offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
         score = float(1 / (1 + np.exp(-self._best[k])))
         self._free_from[k] = self._best_end[k] + 1
-        self._told[k], self._best[k] = self._best[k], -np.inf
+        self._reported[k], self._best[k] = self._best[k], -np.inf
         if offset - onset < self._shortest_s:
             return []
         return [Event(onset, offset, self._labels[k], score)]

@@ -40,8 +40,7 @@ KEYWORD_FRAMES = 5  # frames of a model of speech that are reported as one
 class WindowPlan:
     """How a stream is cut: lengths in samples at the model's rate.
 
-    ``after`` is what a window holds beyond the part that it speaks for, ``grid`` what positions are
-    multiples of.
+    ``after`` is the length of a window after its own part; positions are multiples of ``grid``.
     """
 
     window: int
@@ -290,21 +289,20 @@ class KeywordTracker:
             yield FrameScores(start, end, scores, ongoing), events
 
     def flush(self) -> list[Event]:
-        """End the stream; return the events that were not settled."""
+        """End the stream; return the events that were not final yet."""
         return self.detector.flush()
 
 
 def frames_kept(window: Window, n_frames: int, frame: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the frames that speak for a window's part of the stream: number, start and end in samples.
+    """Yield the frames of a window's own part: number, start and end in samples.
 
-    A frame's span is cut to the window's samples; it belongs where its middle lies. The spans that are
-    yielded fill the part ``[keep_from, keep_to)`` without gaps.
+    A frame belongs to the part in which its middle lies. The spans fill ``[keep_from, keep_to)`` without gaps.
     """
     starts = window.start + frame * np.arange(n_frames)
     ends = np.minimum(starts + frame, window.end)
     middles = (starts + ends) / 2
     kept = np.flatnonzero((middles >= window.keep_from) & (middles < window.keep_to) & (starts < ends))
-    if not len(kept):  # the frame is longer than the part that it speaks for
+    if not len(kept):  # the frame is longer than the window's own part
         kept = np.argmin(np.abs(middles - (window.keep_from + window.keep_to) / 2), keepdims=True)
     edges = [window.keep_from, *starts[kept[1:]].tolist(), window.keep_to]
     yield from zip(kept.tolist(), edges[:-1], edges[1:], strict=True)

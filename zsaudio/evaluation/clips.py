@@ -1,9 +1,9 @@
-"""How good is a model on my recordings: one pass over the audio, any number of label sets.
+"""Evaluate a model on labelled clips, with any number of label sets in one pass over the audio.
 
-Events, where the data have onsets, take another pass for each label set (``event_evaluation``).
+Events, for data with onsets, take another pass for each label set (``zsaudio.evaluation.events``).
 
-The answers that are measured are those of ``Recognizer.tag``: frames pooled within a window, the best window
-of a clip. What a clip is ranked by is its log-odds, which do not run into 1.0 as scores do.
+The scores are those of ``Recognizer.tag``: frames are pooled within a window, and the best window of a clip
+counts. Clips are ranked by their log-odds, which do not saturate as scores do near 1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """What wraps an iterator over recordings, of which there are ``total``, to show how far it is."""
+    """Wraps an iterator over ``total`` recordings to show progress."""
 
     def __call__(self, items: Iterable[T], total: int, /) -> Iterable[T]:
         """Yield the items."""
@@ -37,14 +37,14 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model makes of labelled recordings.
+    """The results of a model on labelled recordings.
 
     Parameters
     ----------
     model, data
         What was evaluated, on what.
     prompts
-        How labels were put to the model: a template, or ``own`` for the label set's or the model's.
+        The prompt template, or ``own`` for the prompts of the label set or the model.
     classes
         Class names, in the order of the columns.
     logits

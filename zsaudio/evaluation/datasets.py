@@ -1,9 +1,8 @@
 """Labelled recordings: a CSV, a folder per class, or a public data set as downloaded from its makers.
 
 Conventions: a ``Dataset`` holds one ``Recording`` a file, in the order of its table; class names are in
-plain words (underscores become spaces); times are in seconds. What can be left out is left out and said in
-``problems``, a line each: files that are missing, classes without a recording. What would spoil a result is
-an error: labels that differ only in case.
+plain words (underscores become spaces); times are in seconds. Files that are missing and classes without a
+recording are left out and listed in ``problems``, a line each. Labels that differ only in case are an error.
 
 A CSV (or TSV) has a header, with a column for the file (``file``, ``filename``, ``path`` or ``fname``,
 relative to the table) and one for the label (``label``, ``labels``, ``category``, ``class`` or

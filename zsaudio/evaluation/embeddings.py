@@ -1,9 +1,8 @@
 """Clips -> audio embeddings, each computed once and kept on disk.
 
-Whatever is asked of a set of recordings next (other labels, other prompts, a classifier on top) needs their
-embeddings only, so a second look takes seconds. A file of the cache is named by what the model makes of a
-probe sound, and by the recording's path, size and time of change: another checkpoint, or a file that was
-replaced, is computed anew.
+Evaluation with other labels or prompts, training and adapting need the embeddings only, so a second run takes
+seconds. A file of the cache is named by the model's embedding of a test sound and by the recording's path,
+size and modification time: with another checkpoint, or after a change, embeddings are computed again.
 
 Conventions: the ``windows`` of a ``ClipOutputs`` are the embeddings of frames, ``(n_frames, dim)`` float32;
 with a cache, rounded to the float16 that it keeps.
@@ -86,7 +85,7 @@ def _load(folder: Path, path: Path) -> ClipOutputs | None:
         with np.load(_file(folder, path)) as arrays:
             ends, frames = arrays["ends"], arrays["frames"].astype(np.float32)
             return ClipOutputs(str(path), np.split(frames, ends[:-1]), arrays["durations_s"].tolist())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or damaged: as good as none
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # missing or damaged
         return None
 
 

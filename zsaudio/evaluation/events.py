@@ -1,13 +1,13 @@
-"""How well events are found, where it is known from when to when each sound is heard.
+"""Evaluate detected events against annotated onsets and offsets.
 
-Three measures. *Segment-based F1*: each class in each second, there or not. *Event-based F1*: an event is
-found where onset and offset are right within a tolerance. Both judge the events of ``Recognizer.detect``, at
-one threshold. *PSDS* (polyphonic sound detection score) judges the scores of frames instead, before they are
-smoothed, over all thresholds: the mean rate of events found up to 100 false alarms an hour.
+Three measures. *Segment-based F1* compares which classes are present in each second. *Event-based F1* counts
+an event as detected if its onset and offset are right within a tolerance. Both use the events of
+``Recognizer.detect``, at one threshold. *PSDS* (polyphonic sound detection score) uses the scores of frames,
+before smoothing, over all thresholds: the mean detection rate up to 100 false alarms an hour.
 
 Conventions: times are in seconds from the start of a recording. Events of a class that touch or overlap are
-one. A class without events in the truth counts in no macro mean nor in PSDS; what is found of it still is
-wrong in the micro figures. A class of which nothing is found has an F1 of 0.
+one. A class without annotated events is left out of macro means and of PSDS; its detections are false alarms
+in the micro figures. A class without detections has an F1 of 0.
 
 References
 ----------
@@ -62,7 +62,7 @@ Span = tuple[float, float, int]
 
 @dataclass(frozen=True)
 class Heard:
-    """One recording: what is in it and what was made of it.
+    """One recording with its annotated and detected events.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An evaluation as text, and as figures for the eye.
+"""An evaluation as text and as pictures.
 
 Figures need matplotlib, the extra ``plot``.
 """
