@@ -28,8 +28,8 @@ class KeywordDetector:
     labels
         The keywords.
     options
-        ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; the options that shape the events of sounds do
-        not.
+        ``threshold``, ``sensitivity`` and ``min_duration_s`` apply; the other options are for the
+        events of sounds.
     scoring, frame_s
         The model's.
     """

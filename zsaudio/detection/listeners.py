@@ -296,7 +296,8 @@ class KeywordTracker:
 def frames_kept(window: Window, n_frames: int, frame: int) -> Iterator[tuple[int, int, int]]:
     """Yield the frames of a window's own part: number, start and end in samples.
 
-    A frame belongs to the part in which its middle lies. The spans fill ``[keep_from, keep_to)`` without gaps.
+    A frame belongs to the part in which its middle lies. The spans fill ``[keep_from, keep_to)``, without
+    gaps.
     """
     starts = window.start + frame * np.arange(n_frames)
     ends = np.minimum(starts + frame, window.end)
