@@ -16,7 +16,7 @@ FLOORS = (
     {"detection"},
     {"recognizer", "output"},
     {"evaluation"},
-    {"learning"},
+    {"learning", "listening"},
     {"archive"},
     {"cli"},
 )

@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.text import Text
 
 import zsaudio.cli
-from zsaudio.audio.live import Clock, LiveBlocks
-from zsaudio.cli.listening.actions import ClipKeeper, CommandRunner
+from zsaudio.audio.live import LiveBlocks
 from zsaudio.cli.listening.screen import Screen
-from zsaudio.cli.listening.views import JsonLines, Ongoing
-from zsaudio.results import Event, FrameScores
+from zsaudio.cli.listening.views import JsonLines
+from zsaudio.listening.session import Ongoing
+from zsaudio.results import FrameScores
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
 LABELS = ("--labels", "440, 1000")
@@ -149,67 +149,14 @@ def test_early_runs_the_command_when_the_event_begins(listen: Listen, tmp_path: 
     assert float((tmp_path / "ran.txt").read_text()) < over - 1.0
 
 
-def test_commands_take_labels_as_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    runner = CommandRunner(f"{PYTHON} 'import sys; print(sys.argv[1:])' {{label}}", Clock(), True)
-    label = "a 'b' {score} $(ls) ; *"
-    runner.run(label, 0.5, 1.0)
-    runner.finish(30.0)
-    assert capfd.readouterr().err == f"{[label]}\n"
-
-
-def test_commands_are_not_waited_for_and_not_too_many(capsys: pytest.CaptureFixture[str]) -> None:
-    runner = CommandRunner(f"{PYTHON} 'import time; time.sleep(60)'", Clock(), False)
-    started = time.monotonic()
-    for _ in range(17):
-        runner.run("dog", 0.5, 1.0)
-    runner.finish(0.1)
-    assert time.monotonic() - started < 20
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("is not run for 'dog': 16 of them are still running")
-    for process in runner._running:
-        process.kill()
-    runner.finish(30.0)
-    assert capsys.readouterr().err.count("was ended by signal") == (16 if os.name == "posix" else 0)
-
-
-def test_memory_for_recordings_is_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rate, clock = 4_000, Clock()
-    clock.note(0.0, 1_000_000.0)
-    keeper = ClipKeeper(tmp_path, rate, clock, before_s=1.0, after_s=1.0)
-    ramp = (np.arange(400 * rate) % 30_011).astype(np.int16)
-    for start_ in range(0, len(ramp), 1_013):
-        keeper.push(ramp[start_ : start_ + 1_013] / np.float32(32_768))
-    long = keeper.keep(Event(10.0, 400.0, "rain, a/b & more", 0.9))
-    again = keeper.keep(Event(10.0, 400.0, "rain, a/b & more", 0.9))
-    keeper.finish()
-    kept, _ = soundfile.read(long, dtype="int16")
-    np.testing.assert_array_equal(kept, ramp[-302 * rate :])
-    assert long.name.endswith("_rain-a-b-more.flac")
-    assert again.name.endswith("_rain-a-b-more_2.flac")
-    assert again.exists()
-    assert capsys.readouterr().err.count("the event is long; its last 302 s are kept") == 2
-
-
-def test_a_recording_that_cannot_be_written_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    keeper = ClipKeeper(tmp_path / "gone", 16_000, Clock(), 1.0, 1.0)
-    (tmp_path / "gone").rmdir()
-    keeper.push(np.zeros(16_000, np.float32))
-    keeper.keep(Event(0.0, 0.5, "dog", 0.9))
-    keeper.finish()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot be written" in line
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--simulate", "tones.wav"), "no labels: name some with --labels"),
         ((*LABELS, "--simulate", "none.wav"), "none.wav: no such file"),
         ((*LABELS, "--simulate", "tones.wav", "--input", "2"), "leave out --input and --rate"),
-        ((*LABELS, "--simulate", "tones.wav", "--exec", "'"), "--exec ': no closing quotation"),
-        ((*LABELS, "--simulate", "tones.wav", "--exec", ""), "--exec: names no command"),
+        ((*LABELS, "--simulate", "tones.wav", "--exec", "'"), "command ': no closing quotation"),
+        ((*LABELS, "--simulate", "tones.wav", "--exec", ""), "the command to run is empty"),
         ((*LABELS, "--simulate", "tones.wav", "--early"), "give one with --exec"),
         ((*LABELS, "--simulate", "tones.wav", "--record", "tones.wav"), "tones.wav: cannot be written to"),
         ((*LABELS, "--simulate", "tones.wav", "--threshold", "2"), "threshold must be above 0 and below 1"),
@@ -256,7 +203,7 @@ def test_a_computer_that_is_too_slow_says_so(listen: Listen, monkeypatch: pytest
     monkeypatch.setattr("zsaudio.audio.live.BUFFER_S", 0.2)
     code, out, err = listen("--simulate", "tones.wav", *LABELS, "--jsonl", "--hop", 0.25)
     assert code == 0
-    assert re.fullmatch(r"zsaudio: sound is lost, .* keep up: \d+ overruns \(0\.\d s lost\)", err[1])
+    assert re.fullmatch(r"zsaudio: audio is lost, .* keep up: \d+ overruns \(0\.\d s lost\)", err[1])
     assert re.fullmatch(rf"zsaudio: {len(out)} events?, \d+ overruns \(\d\.\d s lost\)", err[-1])
 
 
@@ -307,10 +254,10 @@ def draw(names: list[str], width: int, height: int, overruns: int = 0, encoding:
         force_terminal=True,
     )
     ongoing = {names[-1]: Ongoing(1.5, 0.9)}
-    screen = Screen(Still(overruns), names, np.full(len(names), 0.5), ongoing, "nano", console)
+    screen = Screen(Still(overruns), names, np.full(len(names), 0.5), "nano", console)
     screen.block(np.full(4_800, 0.1, np.float32))
     scores = np.linspace(0, 1, len(names))
-    screen.scores(FrameScores(3.0, 3.5, scores, scores > 0.5))
+    screen.scores(FrameScores(3.0, 3.5, scores, scores > 0.5), ongoing)
     with console.capture() as capture:
         console.print(screen.render())
     return Text.from_ansi(capture.get()).plain.splitlines()
@@ -356,7 +303,7 @@ def test_overruns_are_told_where_there_is_no_screen(capsys: pytest.CaptureFixtur
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "zsaudio: sound is lost, since this computer does not keep up: 3 overruns (0.1 s lost)"
+        "zsaudio: audio is lost, since this computer does not keep up: 3 overruns (0.1 s lost)"
     ]
 
 

@@ -71,6 +71,7 @@ def test_what_cannot_be_used_is_logged_and_left_out(
     (data / "an owl" / "bad.wav").write_text("no audio")
     for i in range(34):
         write_wav(f"data/hum/{i}.wav", tone(300 + i, 0.3))
+    caplog.set_level("WARNING", "zsaudio")
     seen: list[str] = []
 
     def progress(clips: Iterable[ClipOutputs], total: int) -> Iterator[ClipOutputs]:

@@ -147,6 +147,7 @@ def test_several_labels_and_models_without_embeddings(tones: Path, tmp_path: Pat
 def test_one_call_trains_a_model(
     tones: Path, attributes: AttributeTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", "zsaudio")
     for path in tones.glob("300/[123].wav"):
         path.unlink()
     options: dict[str, Any] = {"semantics": ["attributes"], "attributes": attributes, "blend": False}

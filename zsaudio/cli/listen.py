@@ -1,4 +1,4 @@
-"""``zsaudio listen``: what a microphone hears, as it happens."""
+"""``zsaudio listen``: events from a microphone, as they happen."""
 
 import sys
 from contextlib import ExitStack
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.listening.session import Session, ending_on_signals, libraries_hushed, one_thread, warm_up
+from zsaudio.cli.listening.process import ending_on_signals, libraries_hushed
 from zsaudio.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
     from zsaudio.audio.live import LiveBlocks
-    from zsaudio.cli.listening.views import Ongoing, View
+    from zsaudio.cli.listening.views import TerminalView
     from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.recognizer import Recognizer
 
@@ -99,7 +99,7 @@ def listen(
     verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
-    """Tell what a microphone hears, as it happens.
+    """Report what a microphone hears, as it happens.
 
     Example: zsaudio listen --labels "dog barking, siren" --exec "notify-send {label}"
     """
@@ -111,18 +111,23 @@ def listen(
     with ExitStack() as open_things:
         if simulate is None and not debug:
             open_things.enter_context(libraries_hushed())
-        # whatever can be wrong with options and devices is said before the model takes its time to load
+        # errors in options and devices are reported before a model is loaded, which takes time
         source = open_things.enter_context(_open_source(simulate, input, rate, channel))
 
-        from zsaudio.cli.listening.actions import ClipKeeper, CommandRunner
+        from zsaudio.listening.actions import ClipKeeper, CommandRunner
 
         on_screen = not jsonl and sys.stdout.isatty()
-        keeper = ClipKeeper(record, source.sample_rate, source.clock, pre_roll, post_roll) if record else None
+        keeper = (
+            ClipKeeper(record, source.sample_rate, source.clock, before_s=pre_roll, after_s=post_roll)
+            if record
+            else None
+        )
         runner = CommandRunner(exec_, source.clock, not on_screen) if exec_ is not None else None
         if early and runner is None:
             raise OptionError("--early says when to run a command: give one with --exec")
 
         from zsaudio.detection.hysteresis import DetectionOptions
+        from zsaudio.listening.session import ListenSession
         from zsaudio.recognizer import Recognizer
 
         given = {
@@ -136,15 +141,15 @@ def listen(
         given = {name: value for name, value in given.items() if value is not None}
         recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
         options = DetectionOptions.live(recognizer.model, **given)
-        open_things.enter_context(one_thread(recognizer.model))
-        warm_up(recognizer, source.sample_rate, options)
-        ongoing: dict[str, Ongoing] = {}
-        view = _view(source, recognizer, options, ongoing, jsonl, on_screen)
-        session = Session(source, recognizer, view, ongoing, keeper, runner, early)
+        view = _view(source, recognizer, options, jsonl, on_screen)
+        session = ListenSession(
+            recognizer, source, options=options, view=view, keeper=keeper, runner=runner, early=early
+        )
+        session.warm_up()
         if not (quiet or on_screen):
             common.message(f"listening to {source.name} at {source.sample_rate} Hz; Ctrl-C ends")
         with ending_on_signals(source):
-            session.run(options)
+            session.run()
         if not quiet and (source.overruns or on_screen):
             from zsaudio.cli.listening.views import counted, overruns
 
@@ -174,10 +179,9 @@ def _view(
     source: "LiveBlocks",
     recognizer: "Recognizer",
     options: "DetectionOptions",
-    ongoing: "dict[str, Ongoing]",
     jsonl: bool,
     on_screen: bool,
-) -> "View":
+) -> "TerminalView":
     from zsaudio.cli.listening.views import JsonLines, TextLines
 
     if jsonl:
@@ -188,7 +192,7 @@ def _view(
 
     reported = [label for label in recognizer.labels if not label.background]
     thresholds, _ = options.thresholds(reported)
-    return Screen(source, [label.name for label in reported], thresholds, ongoing, recognizer.model_name)
+    return Screen(source, [label.name for label in reported], thresholds, recognizer.model_name)
 
 
 def _print_inputs() -> None:

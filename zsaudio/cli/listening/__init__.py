@@ -1,1 +1,1 @@
-"""The live command: its screen, its session, and what it does when something is heard."""
+"""Output of the live command, and what it changes in its process."""

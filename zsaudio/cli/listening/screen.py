@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from rich.rule import Rule
 from rich.text import Text
 
 from zsaudio.audio.live import LiveBlocks
-from zsaudio.cli.listening.views import Ongoing, TextLines, counted, overruns
+from zsaudio.cli.listening.views import TextLines, counted, overruns
+from zsaudio.listening.session import Ongoing
 from zsaudio.results import Event, FrameScores
 
 _REFRESH_S = 0.1
@@ -25,16 +26,14 @@ _LINES = 5  # of the screen besides labels and ongoing events
 class Screen(TextLines):
     """Level meter, a bar per label with its threshold, and the events, on a terminal.
 
-    Events that are over scroll away above, into the terminal's own history.
+    Events that have ended are printed above, and stay in the terminal's history.
 
     Parameters
     ----------
     source
-        What is listened to.
+        The source of the audio.
     labels, thresholds
-        Names of the labels that are not background, and the scores from which they count.
-    ongoing
-        The events that are not over, by label; kept up to date by the caller.
+        Names of the labels that are not background, and their thresholds.
     model
         Name of the model.
     console
@@ -46,13 +45,13 @@ class Screen(TextLines):
         source: LiveBlocks,
         labels: Sequence[str],
         thresholds: np.ndarray,
-        ongoing: dict[str, Ongoing],
         model: str,
         console: Console | None = None,
     ) -> None:
         super().__init__(source)
         self._labels, self._thresholds = labels, thresholds
-        self._ongoing, self._model = ongoing, model
+        self._ongoing: Mapping[str, Ongoing] = {}
+        self._model = model
         self._console = console or Console()
         self._plain = self._console.options.ascii_only
         self._cut: OverflowMethod = "crop" if self._plain else "ellipsis"
@@ -91,8 +90,9 @@ class Screen(TextLines):
         if time.monotonic() - self._drawn_at >= _REFRESH_S:
             self._draw()
 
-    def scores(self, frame: FrameScores) -> None:
-        """Move the bars; draw at once where an event begins."""
+    def scores(self, frame: FrameScores, ongoing: Mapping[str, Ongoing]) -> None:
+        """Move the bars; draw at once if an event starts."""
+        self._ongoing = ongoing
         fading = 0.5 ** ((frame.offset - frame.onset) / _FADE_S)
         self._shown = np.maximum(frame.scores, self._shown * fading)
         self._latest = frame.offset

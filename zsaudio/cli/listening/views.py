@@ -1,57 +1,35 @@
-"""What ``zsaudio listen`` prints where there is no screen: JSON lines, or lines of text."""
+"""What ``zsaudio listen`` prints without a screen: JSON lines, or lines of text."""
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zsaudio.audio.live import LiveBlocks
 from zsaudio.cli.common import message
-from zsaudio.results import Event, FrameScores
+from zsaudio.listening.session import View
+from zsaudio.results import Event
 
-_TELL_S = 10.0  # from one message on lost sound to the next
-
-
-@dataclass
-class Ongoing:
-    """An event that is not over: since when, and its best score so far."""
-
-    onset: float
-    score: float
+_REPORT_S = 10.0  # from one message on lost audio to the next
 
 
-class View:
-    """Where results go; this one says on stderr where sound was lost."""
+class TerminalView(View):
+    """A view that reports lost audio on stderr."""
 
     def __init__(self, source: LiveBlocks) -> None:
         self._source, self._clock = source, source.clock
-        self._told, self._told_at = 0, float("-inf")
-
-    def __enter__(self) -> "View":
-        """Begin to show."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop showing."""
+        self._reported, self._reported_at = 0, float("-inf")
 
     def block(self, block: np.ndarray) -> None:
-        """Take note of the sound; say where some was lost."""
-        if self._source.overruns > self._told and time.monotonic() - self._told_at > _TELL_S:
-            self._told, self._told_at = self._source.overruns, time.monotonic()
-            message(f"sound is lost, since this computer does not keep up: {overruns(self._source)}")
-
-    def scores(self, frame: FrameScores) -> None:
-        """Take note of a frame's scores."""
-
-    def event(self, event: Event, recording: Path | None) -> None:
-        """Show an event that is over."""
-        raise NotImplementedError
+        """Report audio that was lost."""
+        if self._source.overruns > self._reported and time.monotonic() - self._reported_at > _REPORT_S:
+            self._reported, self._reported_at = self._source.overruns, time.monotonic()
+            message(f"audio is lost, since this computer does not keep up: {overruns(self._source)}")
 
 
-class JsonLines(View):
-    """One JSON object an event and line, for other programs."""
+class JsonLines(TerminalView):
+    """One JSON object per event and line, for other programs."""
 
     def event(self, event: Event, recording: Path | None) -> None:
         """Print an event."""
@@ -68,8 +46,8 @@ class JsonLines(View):
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
-class TextLines(View):
-    """One line an event: time of day, length, score, label."""
+class TextLines(TerminalView):
+    """One line per event: time of day, length, score, label."""
 
     def event(self, event: Event, recording: Path | None) -> None:
         """Print an event."""
@@ -93,6 +71,6 @@ def counted(number: int, what: str) -> str:
 
 
 def overruns(source: LiveBlocks) -> str:
-    """Say how much sound was lost."""
+    """Return how much audio was lost, in words."""
     lost = f" ({source.lost_s:.1f} s lost)" if source.lost_s else ""
     return counted(source.overruns, "overrun") + lost

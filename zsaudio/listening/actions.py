@@ -1,5 +1,10 @@
-"""What ``zsaudio listen`` does about an event: keep its sound, run a command."""
+"""What a live session does with an event: keep its audio, run a command.
 
+What goes wrong is logged, and the session goes on.
+"""
+
+import logging
+import os
 import re
 import shlex
 import subprocess
@@ -11,18 +16,19 @@ from pathlib import Path
 import numpy as np
 
 from zsaudio.audio.live import Clock
-from zsaudio.cli.common import message
 from zsaudio.errors import OptionError
 from zsaudio.results import Event
 
-_KEPT_S = 300.0  # sound that is remembered, so how much of a long event can be kept
-_MOST_KEPT = 32_000_000  # samples, for devices of high rates
+log = logging.getLogger("zsaudio")
+
+_KEPT_S = 300.0  # of audio in memory: the longest clip
+_MOST_KEPT = 32_000_000  # samples, for devices with high rates
 _MOST_COMMANDS = 16  # at a time
 
 
 @dataclass(frozen=True)
 class _Clip:
-    """A stretch of the stream that is to be written, in samples from the start."""
+    """A part of the stream that is to be written, in samples from the start."""
 
     path: Path
     start: int
@@ -30,21 +36,35 @@ class _Clip:
 
 
 class ClipKeeper:
-    """Writes the sound around each event to a FLAC file of its own, from a memory of bounded length.
+    """Writes the audio around each event to a FLAC file of its own, from a ring buffer of bounded length.
 
     Parameters
     ----------
     folder
-        Where the files go; made where it is not there.
+        The folder for the files; it is made if it does not exist.
     sample_rate
         Rate of the stream, in Hz.
     clock
-        Gives files their names: when they begin.
+        Time of day, for the names of the files: when their audio starts.
     before_s, after_s
-        What to keep of the sound before and after an event.
+        How much audio before and after an event is kept, in seconds.
+
+    Raises
+    ------
+    OptionError
+        If the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, sample_rate: int, clock: Clock, before_s: float, after_s: float) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        sample_rate: int,
+        clock: Clock,
+        *,
+        before_s: float = 2.0,
+        after_s: float = 1.0,
+    ) -> None:
+        folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / ".zsaudio"
@@ -56,11 +76,11 @@ class ClipKeeper:
         self._before, self._after = round(before_s * sample_rate), round(after_s * sample_rate)
         room = min(round(_KEPT_S * sample_rate), _MOST_KEPT)
         self._memory = np.zeros(room + self._before + self._after, np.int16)
-        self._end = 0  # position after the newest sample; sample p stands at p % len(memory)
+        self._end = 0  # position after the newest sample; sample p is at p % len(memory)
         self._waiting: list[_Clip] = []
 
     def push(self, block: np.ndarray) -> None:
-        """Remember a block; write what has all of its sound now."""
+        """Take the next block of the stream; write the clips that are complete with it."""
         samples = np.clip(np.rint(block * 32768.0), -32768, 32767).astype(np.int16)
         at = (self._end + np.arange(len(samples))) % len(self._memory)
         self._memory[at] = samples
@@ -70,7 +90,7 @@ class ClipKeeper:
             self._write(clip)
 
     def keep(self, event: Event) -> Path:
-        """Have the sound of an event written as soon as it is all there; return where to."""
+        """Return the file of an event; it is written as soon as its audio is complete."""
         start = max(0, round(event.onset * self._rate) - self._before)
         began = self._clock.at(start / self._rate)
         slug = re.sub(r"\W+", "-", event.label.casefold()).strip("-")[:60]
@@ -83,7 +103,7 @@ class ClipKeeper:
         return path
 
     def finish(self) -> None:
-        """Write what still waits for sound that will not come."""
+        """Write the clips that are not complete, at the end of the stream."""
         for clip in self._waiting:
             self._write(clip)
         self._waiting.clear()
@@ -94,35 +114,42 @@ class ClipKeeper:
         end = min(clip.end, self._end)
         start = max(clip.start, self._end - len(self._memory))
         if start > clip.start:
-            message(f"{clip.path}: the event is long; its last {(end - start) / self._rate:.0f} s are kept")
+            seconds = (end - start) / self._rate
+            log.warning("%s: the event is long; its last %.0f s are kept", clip.path, seconds)
         samples = self._memory[np.arange(start, end) % len(self._memory)]
         try:
             soundfile.write(clip.path, samples, self._rate, format="FLAC", subtype="PCM_16")
         except (OSError, soundfile.LibsndfileError) as error:
-            message(f"{clip.path}: cannot be written ({error})")
+            log.error("%s: cannot be written (%s)", clip.path, error)
 
 
 class CommandRunner:
-    """Runs a command per event, without a shell and without waiting for it.
+    """Runs a command for each event, without a shell and without waiting for it.
 
     Parameters
     ----------
     template
-        The command, such as ``"notify-send {label} {score}"``; it is split into words first, so that what a
-        label holds never becomes words or options of its own.
+        The command, such as ``"notify-send {label} {score}"``, with ``{label}``, ``{score}``, ``{onset}``
+        (seconds) and ``{time}`` (ISO 8601). It is split into words before these are filled in, so a label
+        never adds words to it.
     clock
-        Turns an event's onset into the time of day.
+        Time of day of an event's onset.
     show_output
-        Whether what commands print goes to stderr, or nowhere.
+        Show what commands print, on stderr.
+
+    Raises
+    ------
+    OptionError
+        If the command is empty or lacks a closing quotation mark.
     """
 
-    def __init__(self, template: str, clock: Clock, show_output: bool) -> None:
+    def __init__(self, template: str, clock: Clock, show_output: bool = False) -> None:
         try:
             self._words = shlex.split(template)
         except ValueError as error:
-            raise OptionError(f"--exec {template}: {str(error).lower()}") from error
+            raise OptionError(f"command {template}: {str(error).lower()}") from error
         if not self._words:
-            raise OptionError("--exec: names no command")
+            raise OptionError("the command to run is empty")
         self._clock, self._show_output = clock, show_output
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -142,7 +169,7 @@ class CommandRunner:
         words = [pattern.sub(lambda found: values[found.group()], word) for word in self._words]
         output = _stderr() if self._show_output else subprocess.DEVNULL
         try:
-            # in a session of its own: Ctrl-C ends the listening, not what was started by it
+            # in a process group of its own: Ctrl-C ends the session, not the commands that it started
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
@@ -152,7 +179,7 @@ class CommandRunner:
             self._running.append(process)
 
     def reap(self) -> None:
-        """Take note of the commands that have ended."""
+        """Log the commands that have failed since the last call."""
         for process in [process for process in self._running if process.poll() is not None]:
             self._running.remove(process)
             if process.returncode > 0:
@@ -161,14 +188,14 @@ class CommandRunner:
                 self._complain(f"was ended by signal {-process.returncode}")
 
     def finish(self, wait_s: float = 2.0) -> None:
-        """Give the last commands a moment to end; leave to themselves those that take longer."""
+        """Wait a moment for the last commands; those that take longer go on by themselves."""
         until = time.monotonic() + wait_s
         while self._running and time.monotonic() < until:
             time.sleep(0.02)
             self.reap()
 
     def _complain(self, what: str) -> None:
-        message(f"command '{self._words[0]}' {what}")
+        log.error("command '%s' %s", self._words[0], what)
 
 
 def _stderr() -> int:

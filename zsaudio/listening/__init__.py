@@ -1,0 +1,1 @@
+"""Live listening: the session, clips of events, and commands; results go to a view, messages to the log."""
