@@ -12,6 +12,7 @@ import typer
 import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.adapt import adapt
+from zsaudio.cli.benchmark import benchmark
 from zsaudio.cli.calibrate import calibrate
 from zsaudio.cli.count import count
 from zsaudio.cli.detect import detect
@@ -33,8 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, labels, models):
-    app.command(no_args_is_help=command not in (labels, models))(command)
+for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, benchmark):
+    app.command(no_args_is_help=True)(command)
+for command in (labels, models):
+    app.command()(command)
 
 
 def _version(asked: bool) -> None:
