@@ -36,8 +36,8 @@ app = typer.Typer(
 )
 for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, benchmark):
     app.command(no_args_is_help=True)(command)
-for command in (labels, models):
-    app.command()(command)
+app.command()(labels)
+app.command()(models)
 
 
 def _version(asked: bool) -> None:
