@@ -256,9 +256,9 @@ def by_hand_steps(folder: str, labels: list[str], audio: list[np.ndarray], batch
 
 def zsaudio_steps(folder: Path, labels: list[str], dtype: str, recording: bool) -> Iterator[int]:
     import zsaudio
-    from zsaudio.models.clap.cpu import HtsatOnProcessor
+    from zsaudio.models.clap.cpu import HtsatOnCpu
 
-    mock.patch.object(HtsatOnProcessor, "__call__", timed(HtsatOnProcessor.__call__)).start()
+    mock.patch.object(HtsatOnCpu, "__call__", timed(HtsatOnCpu.__call__)).start()
     recognizer = zsaudio.Recognizer(labels, model=str(folder / "clap"), dtype=dtype)
     clips = sorted((folder / "clips").glob("clip*.flac"))
     recognizer.tag(clips[0])

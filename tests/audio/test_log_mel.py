@@ -93,7 +93,7 @@ def sliding() -> Iterator[SlidingLogMel]:
         return torch.from_numpy(np.pad(window, (0, N_SAMPLES - len(window))))[None]
 
     with ThreadPoolExecutor(2) as pool:
-        yield SlidingLogMel(log_mel, pad, N_SAMPLES, pool)
+        yield SlidingLogMel(log_mel, pad, N_SAMPLES, lambda: pool)
 
 
 def check(sliding: SlidingLogMel, windows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> list[int]:

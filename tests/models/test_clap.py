@@ -1,13 +1,17 @@
 """CLAP gives transformers' own embeddings and scores, loads only what it needs, and explains failures."""
 
 import json
+import logging
+import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +21,10 @@ from safetensors.torch import load_file, save_file
 
 from zsaudio.errors import AudioError, ModelError, OptionError
 from zsaudio.labels import Label, LabelSet
+from zsaudio.models.checkpoint import load_part
 from zsaudio.models.clap import audio as clap_audio
 from zsaudio.models.clap import cpu as htsat
-from zsaudio.models.clap.clap import BACKGROUND, Clap
+from zsaudio.models.clap.clap import BACKGROUND, Clap, _audio_tower_class
 from zsaudio.models.device import has_bfloat16, resolve_device
 from zsaudio.models.threads import start_threads
 
@@ -192,7 +197,7 @@ def copy_without(checkpoint: Path, folder: Path, *names: str) -> Path:
     ],
 )
 def test_an_incomplete_folder(unfused: Path, tmp_path: Path, missing: str, message: str) -> None:
-    with pytest.raises(ModelError, match=f"copy: not a.* CLAP checkpoint, it has {message}$"):
+    with pytest.raises(ModelError, match=f"copy: not a.* checkpoint, it has {message}$"):
         Clap(str(copy_without(unfused, tmp_path, missing)))
 
 
@@ -331,3 +336,86 @@ def test_a_dtype_that_cannot_be_had(unfused: Path) -> None:
         OptionError, match="unknown dtype 'int8': choose one of auto, float32, bfloat16, float16"
     ):
         Clap(str(unfused), dtype="int8")
+
+
+# --- Another version of transformers, another process ------------------------------------------------------
+
+
+class PlainNorm(torch.nn.Module):
+    """A layer normalisation with the same weights that is no ``torch.nn.LayerNorm``."""
+
+    def __init__(self, norm: torch.nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+def load_tower(checkpoint: Path) -> Any:
+    model = Clap(str(checkpoint))
+    return load_part(_audio_tower_class(), checkpoint, config=model._config.audio_config)
+
+
+def test_a_tower_as_expected_is_the_fast_one(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(htsat.cpu_tower(load_tower(checkpoint), torch.float32), htsat.HtsatOnCpu)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("change", ["a new weight", "another attribute"])
+def test_a_tower_that_is_built_differently_runs_by_transformers(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture, change: str, dtype: torch.dtype
+) -> None:
+    tower = load_tower(checkpoint)
+    mel = torch.from_numpy(np.random.default_rng(0).uniform(-80, 0, (1001, 64)).astype(np.float32))
+    expected = htsat.cpu_tower(tower, dtype)(mel)
+    encoder = tower.audio_model.audio_encoder
+    if change == "a new weight":
+        encoder.layers[1].gate = torch.nn.Parameter(torch.ones(3))
+        reason = "it has a weight audio_model.audio_encoder.layers.1.gate"
+    else:
+        block = encoder.layers[0].blocks[1]
+        block.layernorm_after = PlainNorm(block.layernorm_after)
+        reason = "'PlainNorm' object has no attribute 'normalized_shape'"
+    with caplog.at_level(logging.WARNING, "zsaudio"):
+        own = htsat.cpu_tower(tower, dtype)
+    assert not isinstance(own, htsat.HtsatOnCpu)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the fast audio tower does not fit the installed transformers ({reason}): "
+        "its own tower is used, which is two to three times as slow"
+    ]
+    found = own(mel)
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    assert torch.cosine_similarity(found, expected, dim=0) > (0.99999 if dtype == torch.float32 else 0.999)
+    assert next(tower.parameters()).dtype == torch.float32  # bfloat16 is for a copy
+
+
+def encode_in_another_process(model: Clap, clip: np.ndarray, how: str) -> np.ndarray:
+    with ProcessPoolExecutor(1, multiprocessing.get_context(how)) as processes:
+        (found,) = processes.submit(model.encode_audio, [clip]).result(timeout=100)
+    return found
+
+
+@pytest.mark.parametrize("how", ["spawn", "fork"])
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is not safe elsewhere")
+def test_it_works_in_another_process_after_use(unfused: Path, how: str) -> None:
+    model, clip = Clap(str(unfused), dtype="float32"), made_clips()[1]
+    (expected,) = model.encode_audio([clip])
+    bank = model.embed_labels(LabelSet(["dog"]))
+    np.testing.assert_allclose(encode_in_another_process(model, clip, how), expected, atol=1e-6)
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_allclose(copied.logits([clip], bank)[0], model.logits([clip], bank)[0], atol=1e-5)
+    np.testing.assert_array_equal(copied.encode_text(["dog"]), model.encode_text(["dog"]))
+
+
+def test_a_process_that_was_forked_off_has_its_own_threads(unfused: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("has no fork")
+    model, clip = Clap(str(unfused), dtype="float32"), made_clips()[1]
+    (expected,) = model.encode_audio([clip])
+    process = os.fork()
+    if process == 0:  # the model itself, not a pickled copy
+        found = model.encode_audio([clip])[0]
+        os._exit(0 if np.allclose(found, expected, atol=1e-6) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

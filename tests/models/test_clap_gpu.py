@@ -20,7 +20,6 @@ from zsaudio.errors import AudioError, ModelError
 from zsaudio.evaluation.embeddings import embed_clips
 from zsaudio.models.clap import audio as clap_audio
 from zsaudio.models.clap import gpu as clap_gpu
-from zsaudio.models.clap import upload
 from zsaudio.models.clap.audio import ClapAudio
 from zsaudio.models.clap.clap import Clap
 from zsaudio.models.clap.gpu import Batches, first_batch_size
@@ -95,7 +94,7 @@ def test_recordings_are_resampled_where_the_model_is(
         by_soxr = SimpleNamespace(
             resample=lambda rows, a, b, **_: torch.from_numpy(resample(rows[0].numpy(), a, b)[None])
         )
-        monkeypatch.setattr(upload, "_torchaudio", lambda: by_soxr)
+        monkeypatch.setattr(clap_gpu, "_torchaudio", lambda: by_soxr)
     long, short = tmp_path / "long.wav", tmp_path / "short.wav"
     noise = np.random.default_rng(0).standard_normal(rate * 26) * np.hanning(rate * 26)
     soundfile.write(long, 0.1 * np.convolve(noise, np.full(4, 0.25), "same"), rate)
@@ -160,8 +159,8 @@ def test_too_large_a_batch_is_halved_once_and_for_all(
     with caplog.at_level(logging.WARNING, "zsaudio"):
         rows = batches(windows(21))
         assert [record.getMessage() for record in caplog.records] == [
-            "the memory of device 'cpu' does not hold 16 windows at once: it gets 8 from now on",
-            "the memory of device 'cpu' does not hold 8 windows at once: it gets 4 from now on",
+            "device 'cpu' is out of memory with 16 windows at once: it gets 8 from now on",
+            "device 'cpu' is out of memory with 8 windows at once: it gets 4 from now on",
         ]
         assert memory.batches == [16, 8, 4, 4, 4, 4, 4, 1]
         np.testing.assert_array_equal(rows, 10 * np.stack(windows(21)))

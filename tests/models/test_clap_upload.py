@@ -12,8 +12,8 @@ from zsaudio.audio.reader import load_audio
 from zsaudio.audio.resample import resample
 from zsaudio.audio.windows import Excerpt, Window, clip_windower
 from zsaudio.errors import AudioError
-from zsaudio.models.clap import upload
-from zsaudio.models.clap.upload import Upload, resample_margin
+from zsaudio.models.clap import gpu
+from zsaudio.models.clap.gpu import Upload, resample_margin
 
 RATE, LENGTH = 48_000, 480_000
 ESC50 = Path(__file__).parents[3] / "shared" / "data" / "esc50"
@@ -42,7 +42,7 @@ def filtering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param == "torchaudio":
         pytest.importorskip("torchaudio")
     else:
-        monkeypatch.setattr(upload, "_torchaudio", lambda: SimpleNamespace(resample=by_soxr))
+        monkeypatch.setattr(gpu, "_torchaudio", lambda: SimpleNamespace(resample=by_soxr))
     return str(request.param)
 
 
@@ -123,8 +123,8 @@ def test_rates_with_little_in_common_are_left_to_the_reader() -> None:
 
 
 def test_without_a_gpu_nothing_is_resampled_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not upload.resamples_on(CPU)
+    assert not gpu.resamples_on(CPU)
     for torchaudio, expected in ((object(), True), (None, False)):
-        monkeypatch.setattr(upload, "_torchaudio", lambda found=torchaudio: found)
-        assert upload.resamples_on(torch.device("cuda")) is expected
-    assert not upload.resamples_on(torch.device("mps"))
+        monkeypatch.setattr(gpu, "_torchaudio", lambda found=torchaudio: found)
+        assert gpu.resamples_on(torch.device("cuda")) is expected
+    assert not gpu.resamples_on(torch.device("mps"))

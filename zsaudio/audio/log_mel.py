@@ -6,7 +6,7 @@ weights of a model, so that it always gets the spectrograms that it was trained 
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from itertools import pairwise
 
 import numpy as np
@@ -101,8 +101,8 @@ class SlidingLogMel:
         Takes a window, returns a waveform ``(1, n_samples)``; a window of ``n_samples`` is not changed.
     n_samples
         Length of a full window. Only full windows share frames.
-    pool
-        Threads that compute the frames.
+    threads
+        Returns the threads that compute the frames; called each time.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class SlidingLogMel:
         log_mel: LogMel,
         pad: Callable[[np.ndarray], Tensor],
         n_samples: int,
-        pool: ThreadPoolExecutor,
+        threads: Callable[[], Executor],
     ) -> None:
-        self._log_mel, self._pad, self._n_samples, self._pool = log_mel, pad, n_samples, pool
+        self._log_mel, self._pad, self._n_samples, self._threads = log_mel, pad, n_samples, threads
         self._n_frames = 1 + n_samples // log_mel.hop_length
         self._edge = -(
             -(log_mel.n_fft // 2) // log_mel.hop_length
@@ -124,7 +124,7 @@ class SlidingLogMel:
         last, mel = self._last
         shifts = [self._shift(before, window) for before, window in pairwise([last, *windows])]
         mels = []
-        for new, shift in zip(self._pool.map(self._new_frames, windows, shifts), shifts, strict=True):
+        for new, shift in zip(self._threads().map(self._new_frames, windows, shifts), shifts, strict=True):
             head, tail = new[: self._edge], new[self._edge :]
             mel = new if shift is None else torch.cat([head, mel[shift + self._edge : -self._edge], tail])
             mels.append(mel)

@@ -1,11 +1,11 @@
-"""CLAP's audio side: from waveforms of up to 10 s to embeddings.
+"""The audio side of CLAP: from windows of up to 10 s to embeddings.
 
-A window is padded as ``ClapFeatureExtractor`` pads (whole repetitions, then zeros), never cropped at random,
-and never flagged as longer than 10 s; so its embedding is transformers' own, whatever else is in the batch.
+A window is padded as ``ClapFeatureExtractor`` pads (whole repetitions, then zeros), never cropped at random
+and never flagged as longer than 10 s. So its embedding is that of transformers, whatever else is in the
+batch.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from zsaudio.audio.log_mel import LogMel, SlidingLogMel
-from zsaudio.models.clap.cpu import HtsatOnProcessor
-from zsaudio.models.clap.gpu import Batches, TowerOnGpu, first_batch_size
-from zsaudio.models.clap.upload import check_length
+from zsaudio.models.clap.cpu import cpu_tower
+from zsaudio.models.clap.gpu import Batches, TowerOnGpu, check_length, first_batch_size
 from zsaudio.models.device import has_bfloat16
+from zsaudio.models.threads import shared_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-_MIN_COSINE = 0.999  # of an embedding in half precision with that in float32, for the former to be taken
+_MIN_COSINE = 0.999  # of embeddings in bfloat16 with those in float32, at least, for bfloat16 to be used
 
 _Embed = Callable[[Sequence[np.ndarray]], Tensor]  # windows -> embeddings (n_windows, dim), not normalised
 
@@ -35,18 +35,14 @@ class ClapAudio:
     extractor
         Its ``ClapFeatureExtractor``.
     device
-        Where it runs.
+        The device that it runs on.
     dtype
-        One of ``DTYPES``. ``auto`` is bfloat16 where the device has it natively and it hardly changes the
-        embeddings of some made sounds, else float32.
-    pool
-        Threads for work on the processor.
+        One of ``DTYPES``. ``auto`` is bfloat16 if the device has it natively and it hardly changes the
+        embeddings of some synthetic sounds, else float32.
     """
 
-    def __init__(
-        self, tower: Any, extractor: Any, device: torch.device, dtype: str, pool: ThreadPoolExecutor
-    ) -> None:
-        self._tower, self._device, self._pool = tower, device, pool
+    def __init__(self, tower: Any, extractor: Any, device: torch.device, dtype: str) -> None:
+        self._tower, self._device = tower, device
         self.scale: float = tower.logit_scale_a.exp().item()
         self._n_samples: int = extractor.nb_max_samples
         self._sample_rate: int = extractor.sampling_rate
@@ -63,18 +59,18 @@ class ClapAudio:
         return normalize(self._embed(windows), dim=-1).numpy()
 
     def _embedder(self, dtype: torch.dtype) -> _Embed:
-        return self._on_processor(dtype) if self._device.type == "cpu" else self._on_gpu(dtype)
+        return self._on_cpu(dtype) if self._device.type == "cpu" else self._on_gpu(dtype)
 
-    def _on_processor(self, dtype: torch.dtype) -> _Embed:
-        """Return what gives each window to a thread."""
-        tower = HtsatOnProcessor(self._tower, dtype)
-        mels = SlidingLogMel(self._log_mel, self._padded, self._n_samples, self._pool)
-        return lambda windows: torch.stack(list(self._pool.map(tower, mels(windows))))
+    def _on_cpu(self, dtype: torch.dtype) -> _Embed:
+        """Return a function that runs each window in a thread."""
+        tower = cpu_tower(self._tower, dtype)
+        mels = SlidingLogMel(self._log_mel, self._padded, self._n_samples, shared_threads)
+        return lambda windows: torch.stack(list(shared_threads().map(tower, mels(windows))))
 
     def _on_gpu(self, dtype: torch.dtype) -> _Embed:
-        """Return what sends windows there in batches."""
+        """Return a function that sends windows to the device in batches."""
         tower = TowerOnGpu(
-            self._tower, self._log_mel, self._device, dtype, self._pool, self._sample_rate, self._n_samples
+            self._tower, self._log_mel, self._device, dtype, self._sample_rate, self._n_samples
         )
         return Batches(tower, self._device, first_batch_size(self._device))
 
@@ -89,13 +85,13 @@ class ClapAudio:
     def _best_dtype(self) -> torch.dtype:
         if not has_bfloat16(self._device):
             return torch.float32
-        sounds = _made_sounds(self._sample_rate)
+        sounds = _synthetic_sounds(self._sample_rate)
         exact, close = (self._embedder(dtype)(sounds) for dtype in (torch.float32, torch.bfloat16))
         return torch.bfloat16 if cosine_similarity(exact, close).min() >= _MIN_COSINE else torch.float32
 
 
-def _made_sounds(sample_rate: int) -> list[np.ndarray]:
-    """Return a few unlike sounds: noise, a rising tone, and clicks."""
+def _synthetic_sounds(sample_rate: int) -> list[np.ndarray]:
+    """Return a few different sounds: noise, a rising tone and clicks."""
     time_s = np.arange(5 * sample_rate) / sample_rate
     noise = 0.1 * np.random.default_rng(0).standard_normal(len(time_s))
     tone = 0.5 * np.sin(2 * np.pi * 100 * time_s * (1 + time_s))

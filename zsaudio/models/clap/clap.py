@@ -1,23 +1,22 @@
 """CLAP through transformers: any ``ClapModel`` checkpoint, fused or unfused, by hub id or folder.
 
-Audio. A window of up to 10 s is one frame, and its embedding is transformers' own (``clap_audio``).
+Audio: a window of up to 10 s is one frame, and its embedding is that of transformers (``audio.py``).
 
-Text. Embeddings are cached on disk. The audio and the text tower (four fifths of the weights) are loaded
-separately, each when it is first needed, and the text tower is let go after use: with known labels it is
-never loaded.
+Text: embeddings are cached on disk. The audio tower and the text tower (four fifths of the weights) are
+loaded separately, each when it is first needed, and the text tower is dropped after use. With cached labels
+it is never loaded.
 
-Logits. CLAP was trained to tell captions apart, so ``scale * cosine`` says which caption fits better, not
-whether one fits. To make log-odds, a label is compared with a few prompts of generic background::
+Logits: CLAP was trained to tell captions apart, so ``scale * cosine`` says which caption fits better, not
+whether one fits. For log-odds, a label is compared with a few prompts of generic background::
 
     logit = scale * cos(audio, label) - log(mean(exp(scale * cos(audio, background prompts))))
 
-so that a sigmoid of it is CLAP's own softmax between the label and the background. What is
-subtracted is the same for all labels: a softmax over labels is exactly CLAP's own. How well the sigmoid is
-calibrated depends on the checkpoint, and has not been measured.
+The sigmoid of that is CLAP's own softmax between the label and the background. What is subtracted is the same
+for all labels, so a softmax over labels is exactly CLAP's own. How well the sigmoid is calibrated depends on
+the checkpoint, and has not been measured.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -31,14 +30,14 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
 from zsaudio.models.checkpoint import find_checkpoint, fingerprint, importing_transformers, load_part
 from zsaudio.models.clap.audio import DTYPES, ClapAudio
-from zsaudio.models.clap.upload import resample_margin, resamples_on
+from zsaudio.models.clap.gpu import resample_margin, resamples_on
 from zsaudio.models.device import explain_out_of_memory, resolve_device
 from zsaudio.models.text_cache import TextCache
-from zsaudio.models.threads import start_threads
+from zsaudio.models.threads import shared_threads
 
-# What is heard when nothing in particular is: positive prompts, since CLAP does not understand "no sound".
-# None of them names a source, so that hardly any label competes with them; and for one that does ("silence"),
-# the mean over all still lets its score pass 0.5.
+# Prompts for background without any particular sound, worded positively since CLAP does not understand "no
+# sound". None of them names a source, so hardly any label competes with them; a label that does ("silence")
+# can still score above 0.5, because of the mean over all prompts.
 BACKGROUND = (
     "This is a sound of silence.",
     "This is a sound of background noise.",
@@ -78,7 +77,7 @@ class Clap(LogitsByComparing):
         if dtype not in DTYPES:
             raise OptionError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
         if dtype == "float16" and self.device.type == "cpu":
-            raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a processor")
+            raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a CPU")
         self._dtype = dtype
         self._folder = find_checkpoint(source)
         with importing_transformers():
@@ -145,14 +144,14 @@ class Clap(LogitsByComparing):
         """The precision of the audio tower: what was asked for, or what was found best."""
         return self._audio.dtype
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return start_threads()
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the audio tower when pickled: the other process loads it from the folder when needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_audio"}
 
     @cached_property
     def _audio(self) -> ClapAudio:
         tower = load_part(_audio_tower_class(), self._folder, config=self._config.audio_config)
-        return ClapAudio(tower, self._extractor, self.device, self._dtype, self._pool)
+        return ClapAudio(tower, self._extractor, self.device, self._dtype)
 
     def _embed_text(self, prompts: list[str]) -> np.ndarray:
         """Return the embeddings ``(n_prompts, dim)`` of prompts, unit norm, from the text tower."""
@@ -175,7 +174,7 @@ class Clap(LogitsByComparing):
         batches = [prompts[start : start + _TEXT_BATCH] for start in range(0, len(prompts), _TEXT_BATCH)]
         with explain_out_of_memory(self.device):
             tower.to(self.device)
-            return normalize(torch.cat(list(self._pool.map(embed, batches))), dim=-1).numpy()
+            return normalize(torch.cat(list(shared_threads().map(embed, batches))), dim=-1).numpy()
 
 
 def _audio_tower_class() -> Any:
