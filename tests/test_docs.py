@@ -56,10 +56,11 @@ def test_commands_print_what_the_readme_shows(block: str) -> None:
     assert masked(ran.stdout) == masked(expected)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [*blocks(README, "python"), *blocks((ROOT / "docs/python.md").read_text(encoding="utf-8"), "python")],
-)
-def test_python_runs(code: str) -> None:
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "siren" in ran.stdout or "smoke alarm" in ran.stdout
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_python_runs(page: str) -> None:
+    """The examples that are whole programs: those with an import."""
+    for code in blocks((ROOT / page).read_text(encoding="utf-8"), "python"):
+        if code.startswith("import zsaudio"):
+            command = [sys.executable, "-c", code]
+            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            assert "smoke alarm" in ran.stdout
