@@ -1,7 +1,7 @@
 """One pass for tags, events and embeddings: full batches, order, and whose error it is."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from tone_encoder import ToneEncoder
 from zsaudio.audio.windows import Windower
 from zsaudio.detection.clips import embed_sources
 from zsaudio.detection.engine import Stage, batched_pass
+from zsaudio.errors import ModelError
+from zsaudio.models.base import LabelBank
 from zsaudio.recognizer import Recognizer
 from zsaudio.results import FrameScores
 
@@ -120,11 +122,27 @@ def test_two_stages_share_one_reading() -> None:
             return self.outputs
 
     stages = [
-        Stage(lambda rate: (rate, Windower(8, 8)), lambda samples: [s.sum() for s in samples]),
-        Stage(lambda rate: (rate, Windower(4, 4)), lambda samples: [s.max() for s in samples]),
+        Stage("sums", lambda rate: (rate, Windower(8, 8)), lambda samples: [s.sum() for s in samples]),
+        Stage("peaks", lambda rate: (rate, Windower(4, 4)), lambda samples: [s.max() for s in samples]),
     ]
     samples = np.arange(8, dtype=np.float32) / 8
     (outputs,) = batched_pass([samples], stages, Pair, 16, sample_rate=RATE)
     assert [value for stage, value in outputs if stage == 0] == [3.5]
     assert [value for stage, value in outputs if stage == 1] == [0.375, 0.875]
     assert reads == [RATE]
+
+
+def test_a_model_that_returns_nan_ends_the_pass() -> None:
+    class Damaged(ToneModel):
+        def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
+            return [np.full_like(output, np.nan) for output in super().logits(windows, bank)]
+
+    recognizer = Recognizer(["440"], Damaged())
+    samples = tone(440, 1.0)
+    for run in (
+        lambda: recognizer.tag(samples, RATE),
+        lambda: recognizer.detect(samples, RATE),
+        lambda: list(recognizer.stream([samples], RATE)),
+    ):
+        with pytest.raises(ModelError, match="tones: returned NaN; its files may be damaged"):
+            run()

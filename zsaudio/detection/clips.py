@@ -182,4 +182,4 @@ class _ClipTagger:
 
 def _clip_stage(model: Model, run: Callable[[Sequence[np.ndarray]], list[np.ndarray]]) -> Stage:
     """Return how a model runs on whole clips: on windows side by side, as long as it takes."""
-    return Stage(lambda rate: clip_windower(model, rate), run)
+    return Stage(model.name, lambda rate: clip_windower(model, rate), run)

@@ -25,7 +25,7 @@ from zsaudio.audio.read_ahead import read_ahead
 from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source, source_name, sources_of
 from zsaudio.audio.windows import Window, Windower, cut_recording
-from zsaudio.errors import has_result
+from zsaudio.errors import ModelError, has_result
 from zsaudio.models.threads import running_model
 
 Part = tuple[int, Window]  # the number of a stage, and a window for it
@@ -38,6 +38,8 @@ class Stage:
 
     Parameters
     ----------
+    name
+        The model's name, for errors.
     cut
         Takes the recording's sample rate in Hz; returns the rate at which the model gets the audio, and what
         cuts it into windows.
@@ -45,6 +47,7 @@ class Stage:
         Takes the samples of windows; returns the model's output for each, ``(n_frames, ...)``.
     """
 
+    name: str
     cut: Callable[[int], tuple[int, Windower]]
     run: Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
@@ -192,7 +195,13 @@ def _run_pass(
 
 
 def run_stages(stages: Sequence[Stage], parts: Sequence[Part]) -> list[np.ndarray]:
-    """Return the output for each part, with one call per stage."""
+    """Return the output for each part, with one call per stage.
+
+    Raises
+    ------
+    ModelError
+        If a model returns NaN, for instance because its weights are damaged.
+    """
     outputs: list[np.ndarray] = [np.empty(0)] * len(parts)
     for number, stage in enumerate(stages):
         own = [index for index, (of, _) in enumerate(parts) if of == number]
@@ -201,6 +210,10 @@ def run_stages(stages: Sequence[Stage], parts: Sequence[Part]) -> list[np.ndarra
                 # only models that resample by themselves get excerpts, and take them
                 computed = stage.run(cast(list[np.ndarray], [parts[index][1].samples for index in own]))
             for index, output in zip(own, computed, strict=True):
+                if np.isnan(output).any():
+                    raise ModelError(
+                        f"{stage.name}: returned NaN; its files may be damaged, fetch them again"
+                    )
                 outputs[index] = output
     return outputs
 

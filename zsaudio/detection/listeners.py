@@ -144,6 +144,7 @@ def keyword_stage(model: SpeechModel, hop_s: float) -> Stage:
     """Return how a model of speech runs, on windows with ``hop_s`` of new audio each."""
     plan = plan_keyword_windows(model, hop_s)
     return Stage(
+        model.name,
         lambda _: (model.sample_rate, Windower(plan.window, plan.hop, plan.grid, plan.after)),
         model.log_probs,
     )
@@ -175,6 +176,7 @@ class SoundListener:
         self.labels = [label for label in labels if not label.background]
         self._plan = plan = plan_windows(model, options, usual_hop_s)
         self.stage = Stage(
+            model.name,
             lambda rate: windower_for(model, rate, plan.window, plan.hop, plan.grid, plan.after),
             lambda samples: model.logits(samples, bank),
         )

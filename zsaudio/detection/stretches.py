@@ -64,6 +64,7 @@ class Stretches:
         """The model at work in a batched pass."""
         plan = self.plan
         return Stage(
+            self.encoder.name,
             lambda rate: windower_for(self.encoder, rate, plan.window, plan.hop, plan.grid, plan.after),
             self.encoder.encode_audio,
         )
