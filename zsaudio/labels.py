@@ -25,6 +25,7 @@ from zsaudio.errors import LabelError
 from zsaudio.label_files import Unquoted, parse_yaml, read_label_file
 
 KEYWORD_PREFIX = "keyword:"
+_MOST_SHOWN = 10  # names in a repr
 MAX_LABELS = 200_000
 MAX_TEMPLATES = 100
 MAX_CHARACTERS = 1000  # of a name, a prompt or a template
@@ -184,8 +185,11 @@ class LabelSet(Sequence[Label]):
         return len(self._labels)
 
     def __repr__(self) -> str:
-        """Return the labels' names."""
-        return f"LabelSet({list(self.names)})"
+        """Return the labels' names; the first of them if there are many."""
+        if len(self) <= _MOST_SHOWN:
+            return f"LabelSet({list(self.names)})"
+        shown = ", ".join(map(repr, self.names[:_MOST_SHOWN]))
+        return f"LabelSet([{shown}, ... {len(self) - _MOST_SHOWN:,} more])"
 
     def _with_own_prompts(self) -> "LabelSet":
         """Apply the set's templates now, so that its labels can join a set that has others."""

@@ -28,7 +28,7 @@ from zsaudio.models.known_names import warn_of_guesses
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.threads import running_model
-from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Tag
+from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Events, Tags
 
 log = logging.getLogger("zsaudio")
 
@@ -154,8 +154,8 @@ class Recognizer:
         min_score: float | None = None,
         exclusive: bool = False,
         pool: Pool = "max",
-    ) -> list[Tag]:
-        """Return the tags of one clip, best first.
+    ) -> Tags:
+        """Return the tags of one clip, best first: a list, shown as a table in notebooks.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class Recognizer:
             pool=pool,
         )
         _raise_or_warn(clip.error)
-        return list(clip.tags)
+        return Tags(clip.tags, clip.clip)
 
     def tag_batch(
         self,
@@ -236,8 +236,8 @@ class Recognizer:
         *,
         options: DetectionOptions | None = None,
         channel: int | None = None,
-    ) -> list[Event]:
-        """Return the events of one recording of any length, by onset.
+    ) -> Events:
+        """Return the events of one recording of any length, by onset: a list, shown as a table in notebooks.
 
         They are the events of ``stream`` on the same audio, sorted.
 
@@ -261,7 +261,7 @@ class Recognizer:
         """
         (clip,) = self.detect_batch([source], sample_rate, options=options, channel=channel)
         _raise_or_warn(clip.error)
-        return list(clip.events)
+        return Events(clip.events, clip.clip)
 
     def detect_batch(
         self,

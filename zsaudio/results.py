@@ -1,12 +1,23 @@
-"""What comes out: the tags of a clip, the events of a recording, the scores of a frame, a model's outputs.
+"""Results: the tags of a clip, the events of a recording, the scores of a frame, a model's outputs.
+
+Tags and events are shown as tables in a notebook, and become DataFrames by ``to_frame()``.
 
 Conventions: times are in seconds from the start of the recording; scores are in [0, 1].
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
+
+from zsaudio.audio.sources import Source
+from zsaudio.tables import Table
+
+TAG_COLUMNS = ("file", "label", "score")
+EVENT_COLUMNS = ("file", "onset", "offset", "label", "score")
+CLOCK_COLUMNS = ("onset_time", "offset_time")
 
 
 @dataclass(frozen=True)
@@ -16,10 +27,44 @@ class Tag:
     label: str
     score: float
 
+    def __repr__(self) -> str:
+        """Return the fields, rounded."""
+        return f"Tag(label={self.label!r}, score={round(self.score, 4)})"
+
+
+class Tags(list[Tag], Table):
+    """The tags of one clip, best first.
+
+    Parameters
+    ----------
+    tags
+        The tags.
+    clip
+        The clip's path or name.
+
+    Examples
+    --------
+    >>> Tags([Tag("siren", 0.91234)], "a.wav")
+    [Tag(label='siren', score=0.9123)]
+    """
+
+    def __init__(self, tags: Iterable[Tag] = (), clip: str = "") -> None:
+        super().__init__(tags)
+        self.clip = clip
+
+    def _columns(self) -> Sequence[str]:
+        return TAG_COLUMNS
+
+    def _rows(self) -> Iterator[tuple[str, str, float]]:
+        return ((self.clip, tag.label, tag.score) for tag in self)
+
+    def _title(self) -> str:
+        return self.clip
+
 
 @dataclass(frozen=True)
-class ClipTags:
-    """What became of one clip: its tags, best first, or the reason why there are none.
+class ClipTags(Table):
+    """The tags of one clip, best first, or the reason why there are none.
 
     ``clip`` is the clip's path or name, ``duration_s`` its length in seconds. A damaged clip has both: the
     tags of the part that can be decoded, ``duration_s`` long, and a ``DamagedAudioError``.
@@ -30,20 +75,94 @@ class ClipTags:
     tags: tuple[Tag, ...] = ()
     error: Exception | None = None
 
+    def _columns(self) -> Sequence[str]:
+        return TAG_COLUMNS
+
+    def _rows(self) -> Iterator[tuple[str, str, float]]:
+        return ((self.clip, tag.label, tag.score) for tag in self.tags)
+
+    def _title(self) -> str:
+        return _titled(self.clip, self.duration_s, self.error)
+
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """A label heard from ``onset`` to ``offset`` (seconds from the start); ``score`` is its peak."""
+    """A label from ``onset`` to ``offset``, in seconds from the start; ``score`` is its best score."""
 
     onset: float
     offset: float
     label: str
     score: float
 
+    def clip(
+        self, source: Source, sample_rate: int | None = None, *, margin_s: float = 0.0
+    ) -> tuple[np.ndarray, int]:
+        """Return the audio of the event, for example to play it.
+
+        In a notebook::
+
+            samples, rate = event.clip("night.flac", margin_s=1)
+            IPython.display.Audio(samples, rate=rate)
+
+        Parameters
+        ----------
+        source
+            The recording in which the event was detected.
+        sample_rate
+            Rate of an array, in Hz.
+        margin_s
+            How much audio before and after the event is added, in seconds.
+
+        Returns
+        -------
+        samples, sample_rate
+            float32 mono ``(n_samples,)`` at the recording's own rate, and the rate in Hz. The samples end
+            where the recording ends.
+
+        Raises
+        ------
+        AudioError
+            If the recording cannot be read, or is shorter than the onset.
+        """
+        from zsaudio.audio.span import read_span  # results alone need no decoder
+
+        samples, rate, _ = read_span(source, self.onset - margin_s, self.offset + margin_s, sample_rate)
+        return samples.mean(axis=1), rate
+
+    def __repr__(self) -> str:
+        """Return the fields, rounded."""
+        times = f"onset={round(self.onset, 3)}, offset={round(self.offset, 3)}"
+        return f"Event({times}, label={self.label!r}, score={round(self.score, 4)})"
+
+
+class Events(list[Event], Table):
+    """The events of one recording, by onset.
+
+    Parameters
+    ----------
+    events
+        The events.
+    clip
+        The recording's path or name.
+    """
+
+    def __init__(self, events: Iterable[Event] = (), clip: str = "") -> None:
+        super().__init__(events)
+        self.clip = clip
+
+    def _columns(self) -> Sequence[str]:
+        return EVENT_COLUMNS
+
+    def _rows(self) -> Iterator[tuple[str, float, float, str, float]]:
+        return ((self.clip, event.onset, event.offset, event.label, event.score) for event in self)
+
+    def _title(self) -> str:
+        return self.clip
+
 
 @dataclass(frozen=True)
-class ClipEvents:
-    """What became of one clip: its events by onset, or the reason why there are none.
+class ClipEvents(Table):
+    """The events of one recording, by onset, or the reason why there are none.
 
     ``clip`` is the clip's path or name, ``duration_s`` its length, ``sample_rate`` its own rate in Hz and
     ``started`` when its recording began, where that is known. A damaged clip has both: the events of the part
@@ -56,6 +175,22 @@ class ClipEvents:
     events: tuple[Event, ...] = ()
     error: Exception | None = None
     started: datetime | None = None
+
+    def _columns(self) -> Sequence[str]:
+        return EVENT_COLUMNS if self.started is None else EVENT_COLUMNS + CLOCK_COLUMNS
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        for event in self.events:
+            times = (event.onset, event.offset)
+            clock = () if self.started is None else (self.started + timedelta(seconds=s) for s in times)
+            yield (self.clip, *times, event.label, event.score, *clock)
+
+    def _title(self) -> str:
+        return _titled(self.clip, self.duration_s, self.error)
+
+
+def _titled(clip: str, duration_s: float, error: Exception | None) -> str:
+    return f"{clip}, {duration_s:.1f} s" if error is None else str(error)
 
 
 @dataclass(frozen=True)

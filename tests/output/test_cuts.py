@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from conftest import Run, tone
 
+from zsaudio.audio.span import read_span
 from zsaudio.errors import AudioError
-from zsaudio.output.cuts import cut_events, read_span
+from zsaudio.output.cuts import cut_events
 from zsaudio.results import ClipEvents, Event
 
 

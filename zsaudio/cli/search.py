@@ -242,7 +242,7 @@ def _sounds(opened: "Archive", texts: list[str] | None) -> list[Any]:
         if os.path.exists(text) or not found:
             vectors.append(opened.embed(text))
             continue
-        from zsaudio.output.cuts import read_span
+        from zsaudio.audio.span import read_span
 
         first, last = float(found[2]), float(found[3])
         if first >= last:

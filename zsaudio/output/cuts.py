@@ -7,15 +7,13 @@ such as video files, it is the mean of the channels.
 import re
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
-from zsaudio.audio.reader import AudioReader
-from zsaudio.errors import AudioError, OptionError
+from zsaudio.audio.span import read_span
+from zsaudio.errors import OptionError
 from zsaudio.results import ClipEvents
 
 MARGIN_S = 0.5  # on either side of an event
-_FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 
 
 def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: float = MARGIN_S) -> list[Path]:
@@ -56,45 +54,3 @@ def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: flo
             raise OptionError(f"{path}: cannot be written ({error})") from error
         paths.append(path)
     return paths
-
-
-def read_span(source: str | Path, start_s: float, end_s: float) -> tuple[np.ndarray, int, bool]:
-    """Return a part of a recording: samples ``(n_samples, n_channels)``, rate, and whether above 16 bits.
-
-    The part is cut to the recording's length.
-
-    Raises
-    ------
-    AudioError
-        If the recording cannot be read, or has nothing there.
-    """
-    start_s = max(0.0, start_s)
-    try:
-        with soundfile.SoundFile(str(source)) as file:
-            if file.channels <= 8 and file.seekable():  # as many as FLAC holds
-                file.seek(min(round(start_s * file.samplerate), file.frames))
-                n_samples = max(0, round((end_s - start_s) * file.samplerate))
-                samples = file.read(n_samples, dtype="float32", always_2d=True)
-                return _checked(samples, source, start_s), file.samplerate, file.subtype in _FINE
-    except (OSError, soundfile.LibsndfileError):
-        pass  # the reader opens it, or says best why not
-    reader = AudioReader(source)
-    rate = reader.sample_rate
-    first, last, position = round(start_s * rate), round(end_s * rate), 0
-    parts: list[np.ndarray] = []
-    for block in reader.blocks():
-        parts.append(block[max(0, first - position) : max(0, last - position)])
-        position += len(block)
-        if position >= last:
-            break
-    return (
-        _checked(np.concatenate(parts)[:, None] if parts else np.zeros((0, 1)), source, start_s),
-        rate,
-        False,
-    )
-
-
-def _checked(samples: np.ndarray, source: str | Path, start_s: float) -> np.ndarray:
-    if not len(samples):
-        raise AudioError(f"{source}: has nothing at {start_s:g} s")
-    return samples
