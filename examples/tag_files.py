@@ -11,6 +11,6 @@ recognizer = zsaudio.Recognizer(["speech", "smoke alarm", "siren", "piano", "tru
 for clip in recognizer.tag_batch(paths, top_k=2):
     if clip.error is not None:
         print(clip.error, file=sys.stderr)
-    else:
+    if clip.tags:  # a damaged recording has both, the tags of the part that can be decoded
         heard = ", ".join(f"{tag.label} {tag.score:.2f}" for tag in clip.tags)
         print(f"{Path(clip.clip).name:<30} {heard}")

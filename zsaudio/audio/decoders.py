@@ -48,9 +48,9 @@ class Decoder(Protocol):
     expected_s
         Its length according to its header, in seconds; None where that cannot be trusted.
     lost_s
-        How much of what ``blocks`` has yielded is silence in the place of damage, in seconds.
+        How much silence ``blocks`` has yielded in the place of damage, in seconds.
     stopped
-        Why decoding ended, where it was not at the end; None: no reason is known.
+        Why decoding ended before the end; None: it did not, or there is no reason.
     """
 
     sample_rate: int
@@ -183,7 +183,7 @@ class FFmpegDecoder:
             if n_pending >= _BLOCK_S * self.sample_rate:
                 yield np.concatenate(pending)
                 pending, n_pending = [], 0
-        if pending:
+        if n_pending:
             yield np.concatenate(pending)
 
     def _samples(self) -> Iterator[np.ndarray]:

@@ -52,7 +52,7 @@ class AudioReader:
     seconds_read
         How much of it has been read, in seconds.
     damage
-        After the last block: what says that a part of the recording could not be decoded; None: all was.
+        After the last block: the error for the parts that could not be decoded; None: all were.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class AudioReader:
     def blocks(self, sample_rate: int | None = None) -> Generator[np.ndarray, None, None]:
         """Yield the recording once, from its start, as mono blocks of about a second.
 
-        A recording that is cut off or damaged is yielded as far as it can be decoded; ``damage`` tells so
+        A recording that is cut off or damaged is yielded as far as it can be decoded; ``damage`` is set
         afterwards. Silence takes the place of what is damaged, where its length is known, and of samples that
         are NaN, infinite or beyond 2**31.
 
@@ -139,7 +139,7 @@ class AudioReader:
             return np.asarray(raw.mean(axis=1, dtype=np.float32))
 
     def _find_damage(self, n_bad: int, first_bad: int) -> DamagedAudioError | None:
-        """Return what is to be said of the parts of the recording that are missing."""
+        """Return the error for the parts of the recording that are missing; None: nothing is."""
         self.expected_s = self._decoder.expected_s
         total_s = max(self.expected_s or 0.0, self.seconds_read)
         missing_s = self._decoder.lost_s + total_s - self.seconds_read
