@@ -253,19 +253,19 @@ def test_a_hostile_file_is_one_line_at_once(tmp_path: Path, name: str) -> None:
     started = time.process_time()
     with pytest.raises(LabelError) as caught:
         LabelSet.from_file(tmp_path / name)
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < 2.0  # a second, twice over for a busy machine
     message = str(caught.value).removeprefix(str(tmp_path))
     assert message.startswith(f"/{name}: ")
     assert len(message) < 300
     assert message.isprintable()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits memory by a Unix call")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak memory")
 def test_no_hostile_file_takes_much_memory(tmp_path: Path) -> None:
     for name, text in HOSTILE.items():
         (tmp_path / name).write_text(text)
     code = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from zsaudio.labels import LabelError, LabelSet
 for path in Path(sys.argv[1]).iterdir():
@@ -273,7 +273,7 @@ for path in Path(sys.argv[1]).iterdir():
         LabelSet.from_file(path)
     except LabelError:
         pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2 ** (20 if sys.platform == "darwin" else 10))
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
     ran = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True

@@ -39,6 +39,10 @@ class OptionError(ZsaudioError, ValueError):
     """An option whose value cannot be used."""
 
 
+class OutputError(ZsaudioError, OSError):
+    """Results that cannot be written, such as on a full disk."""
+
+
 class DataError(ZsaudioError, ValueError):
     """Labelled data, or what describes its classes, that cannot be used."""
 

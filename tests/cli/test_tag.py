@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ import soundfile
 from conftest import Ran, Run, tone
 
 import zsaudio.cli
-from zsaudio.cli import common
+from zsaudio.cli import common, progress
 from zsaudio.labels import LabelSet
 
 LABELS = ("--labels", "440, 1000")
+COMMANDS = ["tag", "detect", "listen", "evaluate", "adapt", "calibrate", "labels", "models"]
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def best(ran: Ran) -> dict[str, str]:
 
 def test_a_folder(zs: Run, clips: Path) -> None:
     ran = zs("tag", "clips", *LABELS, "-f", "csv")
-    assert (ran.code, ran.err) == (0, [])
+    assert (ran.code, len(ran.err)) == (0, 1)
+    assert re.fullmatch(r"zsaudio: 6 tags in 3 recordings, \d+\.\d s", ran.err[0])
+    assert zs("tag", "clips", *LABELS, "-f", "csv", "--quiet").err == []
     assert best(ran) == {"clips/a.wav": "440", "clips/b.FLAC": "1000", "clips/deep/c.ogg": "440"}
 
 
@@ -90,8 +94,23 @@ def test_table_and_options(zs: Run, clips: Path) -> None:
 
 def test_output_file(zs: Run, clips: Path, tmp_path: Path) -> None:
     ran = zs("tag", "clips", *LABELS, "-f", "json", "-o", "tags.json")
-    assert (ran.code, ran.out, ran.err) == (0, "", [])
+    assert (ran.code, ran.out) == (0, "")
+    assert "6 tags in 3 recordings, written to tags.json, " in ran.err[0]
     assert len(json.loads((tmp_path / "tags.json").read_text())) == 3
+
+
+def test_tag_resumes(zs: Run, clips: Path) -> None:
+    for form in ("csv", "json", "jsonl", "table"):
+        output = f"tags.{form}"
+        assert zs("tag", "clips/a.wav", *LABELS, "-f", form, "-o", output).code == 0
+        ran = zs("tag", "clips", *LABELS, "-f", form, "-o", output)
+        assert (ran.code, len(ran.err)) == (2, 1)
+        assert "--resume goes on with it, --overwrite starts again" in ran.err[0]
+        ran = zs("tag", "clips", *LABELS, "-f", form, "-o", output, "--resume")
+        assert (ran.code, ran.err[0]) == (0, "zsaudio: 1 of 3 recordings were done before")
+        resumed = Path(output).read_bytes()
+        assert zs("tag", "clips", *LABELS, "-f", form, "-o", output, "--overwrite").code == 0
+        assert Path(output).read_bytes() == resumed
 
 
 def test_bad_files_among_good_ones(zs: Run, clips: Path) -> None:
@@ -101,14 +120,14 @@ def test_bad_files_among_good_ones(zs: Run, clips: Path) -> None:
     ran = zs("tag", "clips", "none.wav", *LABELS, "-f", "csv")
     assert ran.code == 1
     assert len(best(ran)) == 3
-    assert [line.replace("\\", "/") for line in ran.err] == [
+    assert [line.replace("\\", "/") for line in ran.err[:-1]] == [
         "zsaudio: clips/bad.wav: not a recording that can be decoded: it holds text",
         "zsaudio: clips/empty.wav: the file is empty (0 bytes)",
         "zsaudio: clips/nan.wav: 2 of 2 samples are NaN, infinite or too large, the first at 0.000 s: taken "
         "as silence",
         "zsaudio: none.wav: no such file",
-        "zsaudio: 4 of 7 inputs failed",
     ]
+    assert ran.err[-1].startswith("zsaudio: 6 tags in 3 recordings, 4 of 7 inputs failed, ")
 
 
 def test_inputs_without_audio(zs: Run, tmp_path: Path) -> None:
@@ -133,7 +152,7 @@ def test_inputs_without_audio(zs: Run, tmp_path: Path) -> None:
         ),
         ((*LABELS, "--model", "clap"), "--model nano"),
         ((*LABELS, "-o", "clips/a.wav"), "clips/a.wav: is one of the inputs"),
-        ((*LABELS, "-o", "no/such/folder.csv"), "folder.csv: cannot be written (No such file"),
+        ((*LABELS, "-o", "clips/a.wav/x.csv"), "x.csv: cannot be written (File exists"),
     ],
 )
 def test_wrong_usage(zs: Run, clips: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -171,18 +190,24 @@ def test_labels_file_and_labels_together(zs: Run, clips: Path, tmp_path: Path) -
 def test_progress_only_on_a_terminal_and_when_not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
-    assert list(common.show_progress(range(3), 3, "x", quiet=False)) == [0, 1, 2]
+    assert list(progress.show_progress(range(3), 3, "x", quiet=False)) == [0, 1, 2]
     assert screen.getvalue() == ""
     monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(common, "_MOMENT_S", 0.01)
-    assert list(common.show_progress(range(3), 3, "tagging", quiet=True)) == [0, 1, 2]
+    monkeypatch.setattr(progress, "_MOMENT_S", 0.01)
+    assert list(progress.show_progress(range(3), 3, "tagging", quiet=True)) == [0, 1, 2]
     assert screen.getvalue() == ""
-    assert list(common.show_progress(range(3), 3, "too quick", quiet=False)) == [0, 1, 2]
+    assert list(progress.show_progress(range(3), 3, "too quick", quiet=False)) == [0, 1, 2]
     assert "too quick" not in screen.getvalue()
-    for _ in common.show_progress(range(3), 3, "tagging", quiet=False, note=lambda: "at 0:01"):
-        time.sleep(0.1)
-    assert "tagging" in screen.getvalue()
-    assert "at 0:01" in screen.getvalue()
+    monkeypatch.setenv("COLUMNS", "100")
+    position = progress.Position()
+    position.begin("night/long\x1b.flac", 7200.0)
+    position.seconds = 3600.0
+    for _ in progress.show_progress(range(3), 3, "tagging", quiet=False, position=position):
+        time.sleep(0.15)
+    shown = screen.getvalue()
+    assert "tagging" in shown
+    assert "1:00:00 of 2:00:00  long\\x1b.flac" in shown
+    assert "0:00:00 left" in shown  # a half of three is done in next to no time
 
 
 def test_labels_command(zs: Run) -> None:
@@ -205,6 +230,18 @@ def test_version_and_help(zs: Run) -> None:
     assert zs("--version").out == f"zsaudio {zsaudio.__version__}\n"
     assert zs("--help").code == 0
     assert "--labels" in zs("tag", "--help").out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns(zs: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = zs(command, "--help").out
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    panels = re.findall(r"╭─ ([\w ]+) ─", text)
+    if command in ("tag", "detect"):
+        assert panels[:3] == ["Arguments", "What to recognise", "Model"]
+        assert panels[-2:] == ["Results", "Messages"]
 
 
 def test_a_reader_that_leaves_early_is_no_error(clips: Path) -> None:

@@ -300,18 +300,3 @@ def test_blocks_are_checked_and_an_empty_stream_has_no_events() -> None:
         list(recognizer.stream([np.zeros((10, 2))], 16_000))
     with pytest.raises(AudioError, match="NaN"):
         list(recognizer.stream([np.array([0.0, np.nan])], 16_000))
-
-
-def test_integer_blocks_are_scaled_and_a_wrong_scale_is_warned_of_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    samples = np.round(tone(440, 3.0) * 32768)
-    recognizer = Recognizer(["440"], ToneModel())
-    expected = list(recognizer.stream([samples / 32768], 16_000))
-    assert [event.label for event in expected] == ["440"]
-    assert list(recognizer.stream([samples.astype(np.int16)], 16_000)) == expected and not caplog.records
-    list(recognizer.stream(np.split(samples, 4), 16_000))
-    (record,) = caplog.records
-    assert "look like 16-bit integers as floats: divide by 32768" in record.message
-    with pytest.raises(AudioError, match="too large"):
-        list(recognizer.stream([np.array([0.0, 1e30])], 16_000))

@@ -1,3 +1,4 @@
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import torch
 from conftest import tone
 from tone_encoder import ToneCommand, ToneEncoder
 
-from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.learning.fine_tuning import MOST_EPOCHS, fine_tune
@@ -146,14 +147,13 @@ class TestCommand(ToneCommand):
 
     def test_fine_tune(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shown = []
-        bar = common.show_progress
 
         def show(items, total, what, quiet):  # type: ignore[no-untyped-def]
-            for item in bar(items, total, what, quiet):
+            for item in show_progress(items, total, what, quiet):
                 shown.append(what)
                 yield item
 
-        monkeypatch.setattr(common, "show_progress", show)
+        monkeypatch.setattr(sys.modules["zsaudio.cli.adapt"], "show_progress", show)
         written = {}
         for name, how in {"plain": [], "tuned": [20], "again": [20]}.items():
             options = ["--fine-tune", *how] if how else []

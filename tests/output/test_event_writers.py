@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zsaudio.output.event_writers import EVENT_FORMATS, Place
+from zsaudio.output.event_writers import EVENT_FORMATS
+from zsaudio.output.formats import Place
 from zsaudio.results import ClipEvents, Event
 
 EVENTS = (
@@ -27,7 +28,7 @@ def text_of(name: str, *clips: ClipEvents, clock: bool = False) -> str:
     form, n_events, seconds = EVENT_FORMATS[name], 0, 0.0
     text = form.header(Place(clock=clock))
     for clip in clips:
-        text += form.write(clip, Place(n_events, seconds, clock))
+        text += form.write(clip, Place(n_items=n_events, seconds=seconds, clock=clock))
         n_events += len(clip.events)
         seconds += clip.duration_s
     return text
@@ -75,6 +76,20 @@ def test_jsonl() -> None:
     }
     timed = ClipEvents("a", 2.0, 8000, EVENTS[:1], started=datetime(2026, 1, 31, 5, 30))
     assert json.loads(text_of("jsonl", timed))["onset_time"] == "2026-01-31T05:30:00.000"
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "raven"])
+def test_cells_are_no_formulas(name: str) -> None:
+    clip = ClipEvents("=a.wav", 2.0, 8000, (Event(0.0, 1.0, "@b", 0.5),))
+    form, separator = EVENT_FORMATS[name], "," if name == "csv" else "\t"
+    for escape, mark in ((True, "'"), (False, "")):
+        cells = form.write(clip, Place(escape=escape)).rstrip("\n").split(separator)
+        assert {f"{mark}=a.wav", f"{mark}@b"} <= set(cells)
+
+
+def test_a_table_shows_control_characters() -> None:
+    clip = ClipEvents("a\x1b[2J.wav", 2.0, 8000, EVENTS[:1])
+    assert "a\\x1b[2J.wav" in text_of("table", clip)
 
 
 def test_audacity() -> None:

@@ -1,6 +1,7 @@
 """Interrupted runs go on: no event is lost, none is repeated."""
 
 import csv
+import errno
 import json
 import os
 import random
@@ -8,21 +9,37 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import tone
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from zsaudio.errors import OptionError
+from zsaudio.errors import OptionError, OutputError
 from zsaudio.output.event_writers import EVENT_FORMATS
+from zsaudio.output.formats import Format, Place
 from zsaudio.output.journal import Journal
-from zsaudio.output.outputs import CombinedOutput, FolderOutput
-from zsaudio.results import ClipEvents, Event
+from zsaudio.output.outputs import FAILURES, JOURNAL, CombinedOutput, Failures, FolderOutput, mirrored
+from zsaudio.output.tag_writers import TAG_FORMATS
+from zsaudio.results import ClipEvents, ClipTags, Event, Tag
 
 CSV = EVENT_FORMATS["csv"]
 SETTINGS = {"labels": ("a", "b"), "threshold": 0.5}
+
+
+def journal_of(folder: Path, *, resume: bool = False, overwrite: bool = False, **changes: float) -> Journal:
+    return Journal(folder / "j", folder / "out", {**SETTINGS, **changes}, resume=resume, overwrite=overwrite)
+
+
+def combined(
+    path: Path, form: Format[ClipEvents] = CSV, *, resume: bool = False, overwrite: bool = False
+) -> CombinedOutput[ClipEvents]:
+    return CombinedOutput(path, form, Place(), SETTINGS, resume=resume, overwrite=overwrite)
 
 
 def touch(folder: Path, *names: str) -> list[str]:
@@ -37,63 +54,121 @@ def clip(path: str, n_events: int = 2) -> ClipEvents:
 
 def test_a_journal_remembers(tmp_path: Path) -> None:
     a, b = touch(tmp_path, "a", "b")
-    journal = Journal(tmp_path / "j", SETTINGS, resume=False)
+    journal = journal_of(tmp_path)
     journal.start()
     journal.add(a, 10, 1, 2.0)
     journal.close()
-    again = Journal(tmp_path / "j", SETTINGS, resume=True)
-    assert again.is_done(a)
-    assert not again.is_done(b)
+    again = journal_of(tmp_path, resume=True)
+    assert again.entry(a)
+    assert not again.entry(b)
     assert again.last is not None
     assert again.last.n_bytes == 10
-    assert not Journal(tmp_path / "j", SETTINGS, resume=False).is_done(a)
+    again.close()
+    anew = journal_of(tmp_path, overwrite=True)
+    assert not anew.entry(a)
+    anew.close()
+    with pytest.raises(OptionError, match="an earlier run wrote it; --resume goes on with it, --overwrite"):
+        journal_of(tmp_path)
 
 
 def test_a_cut_off_line_does_not_count(tmp_path: Path) -> None:
     a, b = touch(tmp_path, "a", "b")
-    journal = Journal(tmp_path / "j", SETTINGS, resume=False)
+    journal = journal_of(tmp_path)
     journal.start()
     journal.add(a)
     journal.add(b)
     journal.close()
     whole = (tmp_path / "j").read_bytes()
     for length in range(len(whole) - 1, whole.index(b"\n") + 1, -7):
-        (tmp_path / "j").write_bytes(whole[:length])
-        again = Journal(tmp_path / "j", SETTINGS, resume=True)
-        assert not again.is_done(b)
-        again.start()
-        again.add(b)
-        again.close()
-        assert Journal(tmp_path / "j", SETTINGS, resume=True).is_done(b)
+        for torn in (b"", b"\0" * 20):
+            (tmp_path / "j").write_bytes(whole[:length] + torn)
+            again = journal_of(tmp_path, resume=True)
+            assert not again.entry(b)
+            again.start()
+            again.add(b)
+            again.close()
+            anew = journal_of(tmp_path, resume=True)
+            assert anew.entry(b)
+            anew.close()
 
 
 def test_a_recording_that_changed_is_not_done(tmp_path: Path) -> None:
     (a,) = touch(tmp_path, "a")
-    journal = Journal(tmp_path / "j", SETTINGS, resume=False)
+    journal = journal_of(tmp_path)
     journal.start()
     journal.add(a)
     Path(a).write_bytes(b"longer than before")
-    assert not journal.is_done(a)
+    assert not journal.entry(a)
     assert journal.is_changed(a)
+    journal.close()
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    Journal(tmp_path / "j", SETTINGS, resume=False).start()
+    journal = journal_of(tmp_path)
+    journal.start()
+    journal.close()
     with pytest.raises(OptionError, match="other settings \\(threshold\\)"):
-        Journal(tmp_path / "j", {**SETTINGS, "threshold": 0.6}, resume=True)
+        journal_of(tmp_path, resume=True, threshold=0.6)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[]\n", 1),
+        ("3\n", 1),
+        ('SETTINGS\nnonsense\n{"path": "a", "size": 1, "mtime_ns": 1}\n', 2),
+        ("SETTINGS\n[1]\n", 2),
+        ("SETTINGS\n{}\n", 2),
+        ('SETTINGS\n{"path": "a", "size": 1, "mtime_ns": 1, "more": 1}\n', 2),
+        ('SETTINGS\n{"path": "a", "size": 1, "mtime_ns": "1"}\n', 2),
+        ('SETTINGS\n{"path": "a", "size": 1, "mtime_ns": 1, "n_bytes": -5}\n', 2),
+        ('SETTINGS\n{"path": "a", "size": 1, "mtime_ns": 1, "target": "../a"}\n', 2),
+    ],
+)
+def test_a_damaged_journal_is_one_line(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "j").write_text(text.replace("SETTINGS", json.dumps(SETTINGS)))
+    with pytest.raises(OptionError, match=f"j: line {line} is damaged; start again with --overwrite"):
+        journal_of(tmp_path, resume=True)
+    journal_of(tmp_path, overwrite=True).close()
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    first = combined(tmp_path / "out.csv")
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        with pytest.raises(OptionError, match=r"out\.csv: another run is writing it; wait for it"):
+            combined(tmp_path / "out.csv", resume=resume, overwrite=overwrite)
+    first.close()  # it never started
+    assert list(tmp_path.iterdir()) == []
+    combined(tmp_path / "out.csv").close()
+
+
+def test_an_existing_file_is_not_replaced_without_a_word(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(OptionError, match=r"out\.csv: exists; --overwrite replaces it"):
+            combined(out, resume=resume)
+    assert out.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
+    output = combined(out, overwrite=True)
+    output.start()
+    output.close()
+    assert out.read_text().startswith("file,onset")
+    out.with_name("empty.csv").touch()
+    combined(out.with_name("empty.csv")).close()
 
 
 def test_a_combined_output_goes_on_after_any_cut(tmp_path: Path) -> None:
     paths = touch(tmp_path, *"abcd")
     out = tmp_path / "out.csv"
 
-    def run(todo: list[str], resume: bool) -> CombinedOutput:
-        output = CombinedOutput(out, CSV, False, SETTINGS, resume)
+    def run(todo: list[str], resume: bool) -> None:
+        output = combined(out, resume=resume, overwrite=not resume)
+        output.start()
         for path in todo:
-            if not output.is_done(path):
+            if not output.earlier(path):
                 output.write(path, clip(path))
         output.close()
-        return output
 
     run(paths, resume=False)
     expected = out.read_bytes()
@@ -111,21 +186,45 @@ def test_a_combined_output_goes_on_after_any_cut(tmp_path: Path) -> None:
 def test_a_combined_output_refuses_what_it_cannot_put_right(tmp_path: Path) -> None:
     (a,) = touch(tmp_path, "a")
     out = tmp_path / "out.csv"
-    output = CombinedOutput(out, CSV, False, SETTINGS, resume=False)
+    output = combined(out)
+    output.start()
     output.write(a, clip(a))
     output.close()
     Path(a).write_bytes(b"longer than before")
+    output = combined(out, resume=True)
     with pytest.raises(OptionError, match="has changed"):
-        CombinedOutput(out, CSV, False, SETTINGS, resume=True).is_done(a)
+        output.earlier(a)
+    output.close()
     out.write_bytes(b"short")
     with pytest.raises(OptionError, match="shorter than its journal"):
-        CombinedOutput(out, CSV, False, SETTINGS, resume=True)
+        combined(out, resume=True)
+
+
+def test_json_goes_on_and_names_what_failed_once(tmp_path: Path) -> None:
+    paths, out = touch(tmp_path, *"abc"), tmp_path / "tags.json"
+    tags = [ClipTags(path, 1.0, (Tag("dog", 0.5),)) for path in paths]
+    failed = ClipTags(paths[1], 0.0, error=ValueError("broken"))
+    for resume in (False, True):
+        output = CombinedOutput(out, TAG_FORMATS["json"], Place(), SETTINGS, resume=resume)
+        output.start()
+        if not resume:
+            output.write(paths[0], tags[0])
+        output.fail(failed)
+        if resume:
+            output.write(paths[2], tags[2])
+        output.close()
+        records = json.loads(out.read_text())
+        assert [record["file"] for record in records] == (
+            [paths[0], paths[2], paths[1]] if resume else [paths[0], paths[1]]
+        )
+        assert records[-1]["error"] == "broken"
 
 
 def test_raven_numbers_run_on_after_an_interruption(tmp_path: Path) -> None:
     paths, out = touch(tmp_path, *"ab"), tmp_path / "out.txt"
     for path, resume in zip(paths, (False, True), strict=True):
-        output = CombinedOutput(out, EVENT_FORMATS["raven"], False, SETTINGS, resume)
+        output = combined(out, EVENT_FORMATS["raven"], resume=resume)
+        output.start()
         output.write(path, clip(path))
         output.close()
     rows = list(csv.DictReader(out.open(), delimiter="\t"))
@@ -133,18 +232,127 @@ def test_raven_numbers_run_on_after_an_interruption(tmp_path: Path) -> None:
     assert [row["Begin Time (s)"] for row in rows] == ["0.000", "1.000", "9.000", "10.000"]
 
 
+def test_a_recording_done_in_part_is_done_and_remembered(tmp_path: Path) -> None:
+    (a,) = touch(tmp_path, "a")
+    output = combined(tmp_path / "out.csv")
+    output.start()
+    output.write(a, replace(clip(a), error=ValueError("breaks off")))
+    output.close()
+    output = combined(tmp_path / "out.csv", resume=True)
+    entry = output.earlier(a)
+    output.close()
+    assert entry is not None
+    assert entry.error == "breaks off"
+
+
+def folder_output(
+    folder: Path, paths: list[str], *, resume: bool = False, overwrite: bool = False
+) -> FolderOutput[ClipEvents]:
+    return FolderOutput(folder, CSV, Place(), paths, [], SETTINGS, resume=resume, overwrite=overwrite)
+
+
 def test_a_folder_redoes_what_changed_or_is_gone(tmp_path: Path) -> None:
     paths = touch(tmp_path, *"abc")
-    targets = {path: Path(path).with_suffix(".csv").relative_to(tmp_path) for path in paths}
     folder = tmp_path / "out"
-    output = FolderOutput(folder, CSV, False, targets, SETTINGS, resume=False)
+    output = folder_output(folder, paths)
+    output.start()
     for path in paths:
         output.write(path, clip(path))
     output.close()
     Path(paths[0]).write_bytes(b"longer than before")
     (folder / "b.csv").unlink()
-    again = FolderOutput(folder, CSV, False, targets, SETTINGS, resume=True)
-    assert [again.is_done(path) for path in paths] == [False, False, True]
+    again = folder_output(folder, paths, resume=True)
+    assert [again.earlier(path) is not None for path in paths] == [False, False, True]
+    again.close()
+
+
+def test_a_folder_keeps_its_files_names_as_recordings_are_added(tmp_path: Path) -> None:
+    wav, flac = touch(tmp_path, "x.wav", "x.flac")
+    for paths, resume in ([wav], False), ([wav, flac], True), ([flac], True):
+        output = folder_output(tmp_path / "out", paths, resume=resume)
+        output.start()
+        for path in paths:
+            if not output.earlier(path):
+                output.write(path, clip(path))
+        output.close()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["journal.jsonl", "x.csv", "x.flac.csv"]
+
+
+def test_a_folder_replaces_no_file_without_a_word(tmp_path: Path) -> None:
+    paths = touch(tmp_path, "a.wav")
+    (tmp_path / "a.csv").write_text("mine")
+    with pytest.raises(OptionError, match=r"a\.csv: exists; --overwrite replaces it"):
+        folder_output(tmp_path, paths)
+    folder_output(tmp_path, paths, overwrite=True).close()
+    (table,) = touch(tmp_path, "b.csv")
+    with pytest.raises(OptionError, match=r"b\.csv: is one of the inputs"):
+        folder_output(tmp_path, [table], overwrite=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_no_half_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = touch(tmp_path, *"ab")
+    out = tmp_path / "out.csv"
+    output = combined(out)
+    output.start()
+    output.write(paths[0], clip(paths[0]))
+    expected = out.read_bytes()
+
+    class Full:
+        """A file on a disk with room for 10 bytes more."""
+
+        def __init__(self, file: IO[bytes]) -> None:
+            self._file, self._room = file, 10
+
+        def write(self, data: memoryview) -> int:
+            if not self._room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = self._file.write(data[: self._room])
+            self._room -= written
+            return written
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    assert output._file is not None
+    monkeypatch.setattr(output, "_file", Full(output._file))
+    with pytest.raises(OutputError, match=r"out\.csv: cannot be written \(No space left on device\)"):
+        output.write(paths[1], clip(paths[1]))
+    assert out.read_bytes() == expected
+
+
+def test_failures_are_a_table(tmp_path: Path) -> None:
+    failures = Failures(tmp_path / "failures.csv")
+    failures.add("=a\udcff.wav", "no\nsuch file")
+    assert (tmp_path / "failures.csv").read_text() == "file,error\n'=a\\udcff.wav,no such file\n"
+    Failures(tmp_path / "failures.csv")
+    assert not (tmp_path / "failures.csv").exists()
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["a", "x", "failures", "journal", "X", "x.wav"]), min_size=1, max_size=2
+        ).flatmap(
+            lambda parts: st.sampled_from(["", ".wav", ".ogg", ".wav.flac", ".csv"]).map(
+                lambda suffix: "/in/" + "/".join(parts) + suffix
+            )
+        ),
+        min_size=1,
+        max_size=12,
+        unique=True,
+    ),
+    st.sampled_from([".csv", ".jsonl", ".txt"]),
+)
+@example(["/in/x.wav", "/in/x.ogg", "/in/x.wav.flac"], ".csv")
+@example(["/in/failures.wav", "/in/journal.wav", "/in/failures"], ".csv")
+@example(["/in/journal.wav", "/in/journal"], ".jsonl")
+def test_mirrored_names_never_collide(paths: list[str], suffix: str) -> None:
+    targets = mirrored(paths, ["/in"], suffix, {JOURNAL, FAILURES})
+    names = [target.as_posix().casefold() for target in targets.values()]
+    assert len({JOURNAL, FAILURES, *names}) == len(paths) + 2
+    assert all(name.endswith(suffix) for name in names)
 
 
 KILLED = """
@@ -165,6 +373,7 @@ zsaudio.cli.main()
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     code = KILLED.format(tests=str(Path(__file__).parents[1]))
     command = [sys.executable, "-c", code, "detect", "in", "--labels", "440,1000", "-q", *arguments]
+    command += ["--batch-size", "2"]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
 
 

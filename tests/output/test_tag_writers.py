@@ -1,12 +1,13 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from zsaudio.errors import AudioError
-from zsaudio.output.tag_writers import TAG_WRITERS
+from zsaudio.errors import AudioError, DamagedAudioError
+from zsaudio.output.formats import Place
+from zsaudio.output.outputs import StreamOutput
+from zsaudio.output.tag_writers import TAG_FORMATS
 from zsaudio.results import ClipTags, Tag
 
 CLIPS = [
@@ -18,7 +19,14 @@ CLIPS = [
 
 def written(form: str, clips: list[ClipTags] = CLIPS) -> str:
     file = io.StringIO()
-    TAG_WRITERS[form](clips, file)
+    output = StreamOutput(file, TAG_FORMATS[form], Place())
+    output.start()
+    for clip in clips:
+        if clip.error is None or clip.tags:
+            output.write(clip.clip, clip)
+        else:
+            output.fail(clip)
+    output.close()
     return file.getvalue()
 
 
@@ -50,15 +58,27 @@ def test_json_of_nothing() -> None:
     assert written("jsonl", []) == ""
 
 
-def test_interrupted_json_is_still_json() -> None:
-    def clips() -> Iterator[ClipTags]:
-        yield CLIPS[0]
-        raise KeyboardInterrupt
+def test_a_clip_that_breaks_off_has_tags_and_an_error() -> None:
+    clip = ClipTags("a.wav", 2.5, (Tag("dog", 0.5),), DamagedAudioError("a.wav: breaks off"))
+    record = {"file": "a.wav", "duration_s": 2.5, "tags": [{"label": "dog", "score": 0.5}]}
+    assert json.loads(written("json", [clip])) == [record | {"error": "a.wav: breaks off"}]
+    assert written("csv", [clip]).splitlines()[1] == "a.wav,dog,0.5000"
 
-    file = io.StringIO()
-    with pytest.raises(KeyboardInterrupt):
-        TAG_WRITERS["json"](clips(), file)
-    assert [record["file"] for record in json.loads(file.getvalue())] == ["a.wav"]
+
+@pytest.mark.parametrize("name", ["=1+1.wav", "+a.wav", "-a.wav", "@SUM(A1).wav", " =a.wav", "\t-a.wav"])
+def test_cells_are_no_formulas(name: str) -> None:
+    clip = ClipTags(name, 1.0, (Tag("dog", 0.5),))
+    form = TAG_FORMATS["csv"]
+    (row,) = csv.reader(io.StringIO(form.write(clip, Place())))
+    assert row == ["'" + name, "dog", "0.5000"]
+    (row,) = csv.reader(io.StringIO(form.write(clip, Place(escape=False))))
+    assert row[0] == name
+
+
+def test_line_breaks_in_names_are_quoted() -> None:
+    text = TAG_FORMATS["csv"].write(ClipTags("a\rb\nc", 1.0, (Tag("dog", 0.5),)), Place())
+    assert text == '"a\rb\nc",dog,0.5000\n'
+    assert next(csv.reader(io.StringIO(text, newline="")))[0] == "a\rb\nc"
 
 
 def test_table() -> None:

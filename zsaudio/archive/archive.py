@@ -20,20 +20,19 @@ from typing import Any, cast
 import numpy as np
 
 from zsaudio.archive.matches import GROUPINGS, Count, Counts, Match, Matches, Where, group_of
-from zsaudio.archive.query import SHARPNESS, STRENGTH, Query, Scorer
+from zsaudio.archive.query import Query, Scorer
 from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
-from zsaudio.archive.review import USUAL_N, Candidate, read_candidates
 from zsaudio.archive.store import NewRecording, Shard, Store, Stored, live_recordings
 from zsaudio.audio.sources import Source
 from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
-from zsaudio.errors import ArchiveError, DataError, OptionError, has_result
+from zsaudio.errors import ArchiveError, OptionError, has_result
 from zsaudio.evaluation.embeddings import as_encoder
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Encoder, Model
 from zsaudio.models.identity import encoder_id, probe, same_encoder
-from zsaudio.models.learned.adapted import REACH_S, Adapted, local_mean
+from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.registry import load_model
 from zsaudio.results import Embeddings
 
@@ -396,115 +395,6 @@ class Archive:
         order = {label.name: number for number, label in enumerate(query.reported)}
         rows = sorted(totals, key=lambda key: (order[key[0]], key[1]))
         return Counts(tuple(Count(*key, *totals[key]) for key in rows), found.problems)
-
-    def candidates(
-        self,
-        labels: LabelSet | str | Iterable[str | Label],
-        n: int = USUAL_N,
-        *,
-        where: Where | None = None,
-        options: DetectionOptions | None = None,
-    ) -> list[Candidate]:
-        """Return stretches to be judged by a person: ``n`` for each label.
-
-        Half are the best, where a mistake costs most; half are those about which the model is least certain,
-        its score nearest to 0.5, from which it learns most (uncertainty sampling, Lewis & Gale, SIGIR 1994).
-        """
-        if n < 2:
-            raise OptionError(f"at least 2 candidates are needed, not {n}")
-        query = self._query(labels, (), ())
-        found = self._collect(query, where, options or DetectionOptions(), 20 * n, detect=False)
-        chosen: list[Candidate] = []
-        for label in query.reported:
-            own = [match for match in found if match.label == label.name]
-            best, rest = own[: n - n // 2], own[n - n // 2 :]
-            certain = {id(match): abs(np.log(max(match.score, 1e-9) / (1 - match.score))) for match in rest}
-            unsure = sorted(rest, key=lambda match: certain[id(match)])[: n // 2]
-            chosen += [
-                Candidate.of(match, why)
-                for why, group in (("best", best), ("unsure", unsure))
-                for match in group
-            ]
-        return chosen
-
-    def adapt(
-        self,
-        judged: Iterable[Candidate] | str | os.PathLike[str],
-        *,
-        strength: float = STRENGTH,
-        sharpness: float = SHARPNESS,
-    ) -> Adapted:
-        """Return a model that has learned from what a person said of stretches, without listening again.
-
-        Where the answer is yes, the stretch becomes an example of its label, where it is no, a
-        counter-example (``zsaudio.models.learned.adapted``). Those of a model that the archive was opened
-        with, if it had learned before, are kept.
-
-        Parameters
-        ----------
-        judged
-            Candidates with answers, or a file or folder of them (``zsaudio.archive.review``).
-        strength, sharpness
-            As for ``Adapted``.
-
-        Raises
-        ------
-        DataError
-            If the file cannot be used, nothing is answered, or no recording of it is in the archive.
-        """
-        candidates = (
-            read_candidates(judged, self._named()) if isinstance(judged, (str, os.PathLike)) else list(judged)
-        )
-        answered = [each for each in candidates if each.answer is not None]
-        if not answered:
-            raise DataError("nothing is answered: write yes or no for some candidates")
-        labels = LabelSet(list(dict.fromkeys(each.label for each in answered)))
-        query = Query(labels)
-        scorer = self._scorer(query)
-        shards, _ = self._store.shards()
-        places = {
-            os.path.abspath(self.path_of(shard.recordings[number].path)): (shard, number)
-            for shard, numbers in ((shard, live_recordings(shards)[shard.name]) for shard in shards)
-            for number in numbers
-        }
-        keys: dict[bool, list[tuple[str, np.ndarray]]] = {True: [], False: []}
-        reach = int(REACH_S / self.hop_s)
-        for each in answered:
-            place = places.get(os.path.abspath(each.clip))
-            if place is None:
-                raise DataError(f"{each.clip}: is not in the archive")
-            shard, number = place
-            rows = slice(shard.starts[number], shard.starts[number + 1])
-            vectors = shard.vectors[rows].astype(np.float32)
-            inside = (shard.offsets[rows] > each.onset) & (shard.onsets[rows] < each.offset)
-            if not inside.any():
-                raise DataError(f"{each.clip}: has nothing from {each.onset:g} to {each.offset:g} s")
-            scores = scorer.scores(vectors, np.array([0, len(vectors)]))[:, labels.names.index(each.label)]
-            local = local_mean(vectors, reach)[np.where(inside, scores, -1.0).argmax()]
-            keys[each.answer is True].append((each.label, local / max(float(np.linalg.norm(local)), 1e-9)))
-        before = self.model if isinstance(self.model, Adapted) else None
-        empty = np.zeros((0, self._header["dim"]), np.float32)
-
-        def joined(kind: bool, old: np.ndarray | None) -> np.ndarray:
-            return np.concatenate(
-                [empty if old is None else old, empty, *(key[None] for _, key in keys[kind])]
-            )
-
-        base: Any = getattr(self.model, "base", self.model)
-        return Adapted(
-            base,
-            before.source if before else self.model_name,
-            joined(True, before.keys if before else None),
-            (*(before.labels if before else ()), *(label for label, _ in keys[True])),
-            strength,
-            sharpness,
-            counter_keys=joined(False, before.counter_keys if before else None),
-            counter_labels=(*(before.counter_labels if before else ()), *(label for label, _ in keys[False])),
-        )
-
-    def _named(self) -> dict[str, str]:
-        """Return where each recording is, by its stored path."""
-        return {each.path: self.path_of(each.path) for each in self.recordings()}
 
     def embed(self, source: Source, sample_rate: int | None = None) -> np.ndarray:
         """Return the vector ``(dim,)`` of a sound, float32: the mean over its stretches, for ``like``."""

@@ -23,8 +23,8 @@ AUDIO_SUFFIXES = frozenset(
 """Suffixes by which recordings are found in a folder. A file named outright may have any suffix."""
 
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz
-LARGEST = 2.0**31  # full scale of 32-bit integers; no sample is beyond it
-_FAR_OUTSIDE = 10.0  # full scale is 1.0; samples that reach this are probably not scaled to it
+FAR_OUTSIDE = 10.0  # full scale is 1.0; a recording that reaches this is probably not scaled to it
+_LARGEST = 2.0**31  # full scale of 32-bit integers; nothing beyond it is sound
 _TOLERANCE_S = 0.06  # encoders and containers disagree on a length by a frame or two
 
 
@@ -102,8 +102,8 @@ class AudioReader:
         for raw in self._decoder.blocks():
             mono = self._mono(raw)
             block_peak = max(mono.max(), -mono.min())
-            if not block_peak <= LARGEST:  # NaN compares false
-                bad = ~(np.abs(mono) <= LARGEST)
+            if not block_peak <= _LARGEST:  # NaN compares false
+                bad = ~(np.abs(mono) <= _LARGEST)
                 first_bad = first_bad if n_bad else n_read + int(bad.argmax())
                 n_bad += int(bad.sum())
                 mono = np.where(bad, np.float32(0), mono)
@@ -121,7 +121,7 @@ class AudioReader:
             yield tail
         elif n_delivered == 0:
             raise AudioError(f"{self.name}: too short ({n_read} samples at {self.sample_rate} Hz)")
-        warn_of_scale(self.name, peak)
+        self._warn_of_scale(peak)
         self.damage = self._find_damage(n_bad, first_bad)
 
     def _mono(self, raw: np.ndarray) -> np.ndarray:
@@ -137,6 +137,18 @@ class AudioReader:
             return raw[:, 0]
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray(raw.mean(axis=1, dtype=np.float32))
+
+    def _warn_of_scale(self, peak: float) -> None:
+        if peak < FAR_OUTSIDE:
+            return
+        guess = "scaled to full scale"
+        for bits in (16, 24, 32):
+            if peak <= 2 ** (bits - 1):
+                guess = f"{bits}-bit integers as floats: divide by {2 ** (bits - 1)}"
+                break
+        log.warning(
+            "%s: samples reach %.5g, but full scale is 1.0; they look like %s", self.name, peak, guess
+        )
 
     def _find_damage(self, n_bad: int, first_bad: int) -> DamagedAudioError | None:
         """Return the error for the parts of the recording that are missing; None: nothing is."""
@@ -205,16 +217,6 @@ def load_audio(
     if reader.damage is not None:
         log.warning("%s", reader.damage)
     return samples, sample_rate or reader.sample_rate
-
-
-def warn_of_scale(name: str, peak: float) -> bool:
-    """Warn if samples are far outside [-1, 1], and guess their scale; return whether they are."""
-    if peak < _FAR_OUTSIDE:
-        return False
-    bits = next(bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1))
-    guess = f"{bits}-bit integers as floats: divide by {2 ** (bits - 1)}"
-    log.warning("%s: samples reach %.5g, but full scale is 1.0; they look like %s", name, peak, guess)
-    return True
 
 
 class _Array:

@@ -171,17 +171,6 @@ def _samples(source: Any, name: str) -> np.ndarray:
         raise AudioError(
             f"{name}: {source.shape} has more channels than samples; did you mean its transpose?"
         )
-    return to_float(array, name)
-
-
-def to_float(array: np.ndarray, name: str) -> np.ndarray:
-    """Return samples as float32; integers are scaled by their type's full scale.
-
-    Raises
-    ------
-    AudioError
-        If the array holds something else than numbers.
-    """
     if np.issubdtype(array.dtype, np.unsignedinteger):
         half = float(np.iinfo(array.dtype).max // 2 + 1)
         return ((array.astype(np.float64) - half) / half).astype(np.float32)

@@ -1,13 +1,18 @@
 """The command line: parse, call, write.
 
 Results go to stdout, messages to stderr. Exit codes: 0, all done; 1, some inputs failed, each named on
-stderr; 2, wrong usage; 130, interrupted.
+stderr, or results could not be written; 2, wrong usage; 130, interrupted, by Ctrl-C, SIGTERM or SIGHUP.
 """
 
 import os
+import signal
 import sys
+import threading
+from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 import zsaudio
 from zsaudio.cli import common
@@ -26,18 +31,42 @@ from zsaudio.cli.tag import tag
 from zsaudio.cli.train import train
 from zsaudio.errors import ZsaudioError
 
+
+class _Command(TyperCommand):
+    """A command that ends with one line when it is interrupted, and has ``--help`` among the last options."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            common.message("interrupted")
+            raise typer.Exit(130) from None
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = common.MESSAGES
+        return option
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for option in self.get_params(ctx):
+            if getattr(option, "is_flag", False) and option.metavar is None:
+                option.metavar = ""  # not "<bool>", which takes room
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(
     name="zsaudio",
-    help="Recognise sounds, named in plain words, in recordings.",
+    help="Recognise sounds and spoken words in recordings, named in plain English.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, benchmark):
-    app.command(no_args_is_help=True)(command)
-app.command()(labels)
-app.command()(models)
+    app.command(cls=_Command, no_args_is_help=True)(command)
+app.command(cls=_Command)(labels)
+app.command(cls=_Command)(models)
 
 
 def _version(asked: bool) -> None:
@@ -52,18 +81,68 @@ def _root(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Recognise sounds, named in plain words, in recordings."""
+    """Recognise sounds and spoken words in recordings, named in plain English."""
 
 
 def main() -> None:
     """Run the command line; the entry point of ``zsaudio`` and ``python -m zsaudio``."""
+    _open_standard_streams()
+    _interrupt_on_signals()
     try:
-        app()
-    except ZsaudioError as error:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has left, as `zsaudio ... | head` does
+        _abandon_stdout()
+        sys.exit(1)
+    except (ZsaudioError, OSError) as error:
         if common.debug:
             raise
-        common.message(str(error))
-        sys.exit(2)
-    except BrokenPipeError:  # whoever reads our output has left, as `zsaudio ... | head` does
+        common.message(str(error) if isinstance(error, ZsaudioError) else _describe(error))
+        _abandon_stdout()
+        sys.exit(1 if isinstance(error, OSError) else 2)
+
+
+def _describe(error: OSError) -> str:
+    """Return the line for a failure of the system; without a file's name it is one of writing to stdout."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return f"standard output: cannot be written ({error.strerror or error})"
+
+
+def _open_standard_streams() -> None:
+    """Put a stand-in where stdin, stdout or stderr is closed, so that no other file takes its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest free number; writing to it fails
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+
+
+def _abandon_stdout() -> None:
+    """Let what could not be written to stdout go, so that Python does not try again at its end."""
+    try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except (OSError, ValueError):  # not a real file, as under a test
+        return
+
+
+def _interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the work as Ctrl-C does, except where they are ignored (``nohup``)."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, interrupt)

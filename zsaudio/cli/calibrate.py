@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from zsaudio.results import ClipEvents
@@ -66,7 +67,7 @@ def calibrate(
     from zsaudio.recognizer import Recognizer
 
     def progress(clips: Iterable["ClipEvents"]) -> Iterable["ClipEvents"]:
-        return common.show_progress(clips, len(paths), "listening", quiet)
+        return show_progress(clips, len(paths), "listening", quiet)
 
     recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
     result = run(recognizer, map(common.open_source, paths), per_hour=false_alarms, progress=progress)

@@ -1,26 +1,32 @@
-"""What the commands share: options, inputs, messages, progress and output."""
+"""What the commands share: options, inputs, messages and output."""
 
 import glob
 import io
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, TextIO, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from zsaudio.errors import AudioError, LabelError, OptionError
+from zsaudio.output.text import visible
 
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
 
 debug = False
-_MOMENT_S = 0.5
-T = TypeVar("T")
+
+# Panels of the help texts
+LABELS = "What to recognise"
+MODEL = "Model"
+INPUT = "Recordings"
+EVENTS = "Events"
+OUTPUT = "Results"
+MESSAGES = "Messages"
 
 
 def _set_debug(value: bool) -> bool:
@@ -45,8 +51,9 @@ Labels = Annotated[
         "--labels",
         "-l",
         metavar="NAMES",
-        help="What to listen for, separated by commas: sounds, spoken words ('keyword: hey computer'), or a "
-        "built-in set such as @home. Can be repeated.",
+        help="Sounds, spoken words ('keyword: hey computer') or a built-in set (@home), separated by commas. "
+        "Can be repeated.",
+        rich_help_panel=LABELS,
     ),
 ]
 LabelsFile = Annotated[
@@ -55,6 +62,7 @@ LabelsFile = Annotated[
         "--labels-file",
         metavar="FILE",
         help="A file of labels: text with one a line, a table (.csv, .tsv), or YAML.",
+        rich_help_panel=LABELS,
     ),
 ]
 Templates = Annotated[
@@ -63,6 +71,7 @@ Templates = Annotated[
         "--template",
         metavar="SENTENCE",
         help="Sentence that each label is put into, such as 'the sound of {}'. Can be repeated.",
+        rich_help_panel=LABELS,
     ),
 ]
 ModelName = Annotated[
@@ -72,6 +81,7 @@ ModelName = Annotated[
         "-m",
         metavar="MODEL",
         help="nano, clap, clap-small, a Hugging Face id, or a folder. See 'zsaudio models'.",
+        rich_help_panel=MODEL,
     ),
 ]
 KeywordModel = Annotated[
@@ -79,65 +89,135 @@ KeywordModel = Annotated[
     typer.Option(
         "--keyword-model",
         metavar="MODEL",
-        help="What listens for 'keyword: ...' labels: nano-keyword, or the id or folder of a CTC checkpoint.",
+        help="Model for 'keyword: ...' labels: nano-keyword, or the id or folder of a CTC checkpoint.",
+        rich_help_panel=MODEL,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.", rich_help_panel=MODEL)
+]
 Dtype = Annotated[
     str,
     typer.Option(
-        "--dtype", metavar="DTYPE", help="Precision of a CLAP model: auto, float32, bfloat16 or float16."
+        "--dtype",
+        metavar="DTYPE",
+        help="Precision of a CLAP model: auto, float32, bfloat16 or float16.",
+        rich_help_panel=MODEL,
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Windows that go through the model at once.")
+    int,
+    typer.Option("--batch-size", metavar="N", min=1, help="Windows per batch.", rich_help_panel=MODEL),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
         "--threshold",
         "-t",
-        help="Score from which a label counts as heard, unless the label has its own.",
+        metavar="SCORE",
+        help="Lowest score of an event, for a label without a threshold of its own.",
         show_default="0.5",
+        rich_help_panel=EVENTS,
     ),
 ]
 Sensitivity = Annotated[
     float | None,
-    typer.Option("--sensitivity", help="1, 2, ...: find more; -1, -2, ...: find less.", show_default="0"),
+    typer.Option(
+        "--sensitivity",
+        metavar="N",
+        help="1, 2, ...: find more; -1, -2, ...: find less.",
+        show_default="0",
+        rich_help_panel=EVENTS,
+    ),
 ]
 Channel = Annotated[
     int | None,
     typer.Option(
-        "--channel", min=0, help="Listen to this channel; 0 is the first.", show_default="mean of all"
+        "--channel",
+        metavar="N",
+        min=0,
+        help="Take this channel; 0 is the first.",
+        show_default="mean of all",
+        rich_help_panel=INPUT,
     ),
 ]
 Recursive = Annotated[
-    bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder.")
+    bool,
+    typer.Option("--recursive/--no-recursive", help="Search folders inside folders.", rich_help_panel=INPUT),
 ]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Write the results to this file.", show_default="stdout"
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write the results to this file.",
+        show_default="stdout",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with an interrupted run, or with more recordings.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace results that are there already.", rich_help_panel=OUTPUT),
+]
+AbsolutePaths = Annotated[
+    bool,
+    typer.Option("--absolute-paths", help="Write the full paths of recordings.", rich_help_panel=OUTPUT),
+]
+Escape = Annotated[
+    bool,
+    typer.Option(
+        "--escape/--no-escape",
+        help="In tables, put ' before text that a spreadsheet would take for a formula.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no messages but errors.", rich_help_panel=MESSAGES)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Report what is done, and how fast.", rich_help_panel=MESSAGES),
+]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", callback=_set_debug, help="Show the traceback of an error.", rich_help_panel=MESSAGES
     ),
 ]
 Clips = Annotated[
     Path | None,
-    typer.Option("--clips", metavar="DIR", help="Cut each event out of its recording, as a FLAC file."),
+    typer.Option(
+        "--clips",
+        metavar="DIR",
+        help="Cut each event out of its recording, as a FLAC file.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Margin = Annotated[
     float,
     typer.Option(
-        "--margin", min=0.0, metavar="SECONDS", help="What --clips adds on either side of an event."
+        "--margin",
+        min=0.0,
+        metavar="SECONDS",
+        help="Sound before and after an event for --clips.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done, and how fast.")]
-Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]
 
 
 def message(text: str) -> None:
-    """Print one line on stderr."""
-    print(f"zsaudio: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    """Print one line on stderr; control characters in names are shown, so that they do nothing."""
+    with suppress(OSError):  # nobody to read it
+        print(f"zsaudio: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def set_verbosity(verbose: bool, quiet: bool = False) -> None:
@@ -244,33 +324,53 @@ def open_source(path: str) -> str | IO[bytes]:
 
 @contextmanager
 def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
-    """Open the file of ``--output``, or give stdout."""
+    """Give stdout, or a text that becomes the file of ``--output`` when it is complete."""
     if path is None:
         yield stdout()
         return
+    from zsaudio.output.journal import replace_file, writing
+
     refuse_input_as_output(path, inputs)
+    text = io.StringIO()
+    yield text
+    with writing(path):
+        replace_file(path, text.getvalue())
+
+
+@contextmanager
+def open_special(path: Path) -> Iterator[TextIO]:
+    """Open a device or a named pipe for text."""
+    from zsaudio.output.journal import writing
+
+    with writing(path, OptionError):
+        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     try:
-        file = path.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror})") from error
-    with file:
         yield file
+    finally:
+        with suppress(OSError):  # what could not be written was reported when it was written
+            file.close()
 
 
 def stdout() -> TextIO:
-    """Return stdout, for results that may share a terminal with a progress bar."""
+    """Return stdout for results: they may share a terminal with a progress bar, and hold any name."""
     return cast(TextIO, _Stdout())
 
 
 class _Stdout(io.TextIOBase):
-    """stdout as it is when written to: a progress bar on the same terminal takes its place for a while."""
+    """stdout as it is when written to: a progress bar on the same terminal takes its place for a while.
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return sys.stdout.encoding
+    On a terminal control characters are shown, so that they do nothing. A character that the terminal or file
+    cannot have becomes an escape sequence, a bar's block ``#``.
+    """
 
     def write(self, text: str) -> int:
-        return sys.stdout.write(text)
+        if sys.stdout.isatty():
+            text = "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+        try:
+            return sys.stdout.write(text)
+        except UnicodeEncodeError as error:
+            text = text.replace("█", "#").encode(error.encoding, "backslashreplace").decode(error.encoding)
+            return sys.stdout.write(text)
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -280,51 +380,3 @@ def refuse_input_as_output(path: Path, inputs: Iterable[str]) -> None:
     """Raise OptionError where ``--output`` would overwrite a recording."""
     if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
         raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
-
-
-def progress_is_shown(quiet: bool) -> bool:
-    """Tell whether ``show_progress`` will draw."""
-    return not quiet and sys.stderr.isatty()
-
-
-def show_progress(
-    items: Iterable[T], total: int, what: str, quiet: bool, note: Callable[[], str] = str
-) -> Iterator[T]:
-    """Yield the items; draw a progress bar where there is a terminal and more than a moment's work.
-
-    ``note`` says how far the present item is, in a few characters.
-    """
-    if not progress_is_shown(quiet):
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-    from rich.text import Text
-
-    class Note(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(note())
-
-    progress = Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Note(),
-        Remaining(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # where both share a terminal, results go above the bar
-        redirect_stderr=True,
-    )
-    task = progress.add_task(what, total=total)
-    after_a_moment = threading.Timer(_MOMENT_S, progress.start)
-    after_a_moment.daemon = True
-    after_a_moment.start()
-    try:
-        for item in items:
-            progress.advance(task)
-            yield item
-    finally:
-        after_a_moment.cancel()
-        progress.stop()

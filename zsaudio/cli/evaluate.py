@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
 from zsaudio.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def evaluate(
         require_eval()  # before a model is downloaded
 
     def progress(clips: Iterable[T], total: int) -> Iterable[T]:
-        return common.show_progress(clips, total, "listening", quiet)
+        return show_progress(clips, total, "listening", quiet)
 
     results = run(
         load_model(model, device, dtype),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def index(
     seconds = 0.0
     added = opened.add(paths, prune=prune, batch_size=batch_size, channel=channel)
     try:
-        for each in common.show_progress(added, len(paths), "listening", quiet):
+        for each in show_progress(added, len(paths), "listening", quiet):
             counts[each.status] += 1
             if each.status in ("added", "updated"):
                 seconds += each.duration_s

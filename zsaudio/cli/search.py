@@ -19,9 +19,8 @@ from zsaudio.errors import OptionError
 if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive
     from zsaudio.archive.matches import Matches, Where
-    from zsaudio.archive.review import Candidate
     from zsaudio.labels import LabelSet
-    from zsaudio.output.event_writers import EventFormat
+    from zsaudio.output.formats import Format
     from zsaudio.results import ClipEvents
 
 ArchivePath = Annotated[
@@ -115,18 +114,6 @@ def search(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw when the matches are, by day and hour."),
     ] = None,
-    review: Annotated[
-        Path | None,
-        typer.Option(
-            "--review",
-            metavar="FILE",
-            help="Write candidates to be judged, half best and half unsure, instead of results: .csv, .txt "
-            "(Raven), .json (Label Studio), or a folder (Audacity). 'zsaudio adapt' learns from the answers.",
-        ),
-    ] = None,
-    review_size: Annotated[
-        int, typer.Option("--review-size", min=2, metavar="N", help="Candidates of each label.")
-    ] = 20,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     quiet: common.Quiet = False,
@@ -150,12 +137,6 @@ def search(
     given = {"smooth_s": smooth, "merge_gap_s": merge_gap}
     options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
     opened = Archive.open(archive, model=model, root=root, device=device, dtype=dtype)
-    if review is not None:
-        if asked is None or like or unlike:
-            raise OptionError("--review asks about words: give words, and neither --like nor --unlike")
-        candidates = opened.candidates(asked, review_size, where=where, options=options)
-        _review(candidates, archive, review, clips, margin)
-        return
     found = opened.search(
         asked,
         like=_sounds(opened, like),
@@ -171,7 +152,7 @@ def search(
             f"{archive}: no match" + (f" of {min_score:g} or more" if min_score is not None else "")
         )
     _write(found, format.value, form, output, output_dir)
-    unread = _cut(list(found.by_clip()), clips, margin) if clips else []
+    unread = _cut(found, clips, margin) if clips else []
     if plot is not None:
         from zsaudio.archive.plot import draw_activity
 
@@ -260,32 +241,13 @@ def _near(found: "Matches") -> "Matches":
     )
 
 
-def _review(
-    candidates: list["Candidate"], archive: str, path: Path, clips: Path | None, margin_s: float
-) -> None:
-    """Write candidates, and cut them out if that is wished."""
-    from zsaudio.archive.review import write_candidates
-    from zsaudio.results import ClipEvents, Event
-
-    write_candidates(candidates, path)
-    common.message(
-        f"{path}: {len(candidates)} candidates; answer yes or no, then: "
-        f"zsaudio adapt {archive} {path} -o MODEL"
-    )
-    if clips is not None:
-        events: dict[str, list[Event]] = {}
-        for each in candidates:
-            events.setdefault(each.clip, []).append(Event(each.onset, each.offset, each.label, each.score))
-        found = [ClipEvents(clip, 0.0, 0, tuple(own)) for clip, own in events.items()]
-        end([], _cut(found, clips, margin_s))
-
-
-def _cut(clips: list["ClipEvents"], folder: Path, margin_s: float) -> list[str]:
-    """Cut events out of their recordings; return a line for each recording that cannot be read."""
+def _cut(found: "Matches", folder: Path, margin_s: float) -> list[str]:
+    """Cut the matches out of their recordings; return a line for each recording that cannot be read."""
     from zsaudio.errors import AudioError
     from zsaudio.output.cuts import cut_events
     from zsaudio.output.outputs import mirrored
 
+    clips = list(found.by_clip())
     targets = mirrored([clip.clip for clip in clips], [], "") if clips else {}
     problems = []
     for clip in clips:
@@ -297,28 +259,29 @@ def _cut(clips: list["ClipEvents"], folder: Path, margin_s: float) -> list[str]:
 
 
 def _write(
-    found: "Matches", name: str, form: "EventFormat", output: Path | None, output_dir: Path | None
+    found: "Matches", name: str, form: "Format[ClipEvents]", output: Path | None, output_dir: Path | None
 ) -> None:
+    from zsaudio.output.formats import Place
+    from zsaudio.output.journal import replace_file, writing
     from zsaudio.output.outputs import StreamOutput, mirrored
 
     clock = any(match.time is not None for match in found)
     clips = list(found.ranked() if name in _RANKED else found.by_clip())
     if output_dir is not None:
-        from zsaudio.output.event_writers import Place
-        from zsaudio.output.journal import replace_file
-
         clips = list(found.by_clip())
         targets = mirrored([clip.clip for clip in clips], [], form.suffix) if clips else {}
         place = Place(clock=clock)
         for clip in clips:
             target = output_dir / targets[clip.clip]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(target, form.header(place) + form.write(clip, place))
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(target, form.header(place) + form.write(clip, place))
         return
     if len(clips) > 1 and not form.combines:
         raise OptionError(f"{name} holds one recording, and there are {len(clips)}: use --output-dir")
     with common.open_output(output, [clip.clip for clip in clips]) as file:
-        sink = StreamOutput(file, form, clock)
+        sink = StreamOutput(file, form, Place(clock=clock))
+        sink.start()
         for clip in clips:
             sink.write(clip.clip, clip)
         sink.close()

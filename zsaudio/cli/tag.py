@@ -1,8 +1,7 @@
-"""``zsaudio tag``: which labels are heard in each recording."""
+"""``zsaudio tag``: which labels are present in each recording."""
 
-import sys
-import traceback
-from collections.abc import Iterator
+import os
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ class Pooling(StrEnum):
 
 
 class TagFormat(StrEnum):
-    """Choices of ``--format``: the keys of ``writers.TAG_WRITERS``, which is slow to import."""
+    """Choices of ``--format``: the keys of ``tag_writers.TAG_FORMATS``, which is slow to import."""
 
     table = "table"
     json = "json"
@@ -39,74 +38,104 @@ def tag(
     keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=0, help="Tags per recording; 0: all.")] = 5,
+    batch_size: common.BatchSize = 16,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k", "-k", metavar="N", min=0, help="Tags per recording; 0: all.", rich_help_panel="Tags"
+        ),
+    ] = 5,
     min_score: Annotated[
-        float | None, typer.Option("--min-score", min=0, max=1, help="Leave out tags that score lower.")
+        float | None,
+        typer.Option(
+            "--min-score",
+            metavar="SCORE",
+            min=0,
+            max=1,
+            help="Leave out tags with a lower score.",
+            rich_help_panel="Tags",
+        ),
     ] = None,
     exclusive: Annotated[
         bool,
         typer.Option(
             "--exclusive",
-            help="Ask which one of the labels it is (scores sum to 1), not whether each is there.",
+            help="Ask which one of the labels it is (scores sum to 1), not whether each is present.",
+            rich_help_panel="Tags",
         ),
     ] = False,
     pool: Annotated[
-        Pooling, typer.Option("--pool", help="Over a long recording: its best window, or the mean of all.")
+        Pooling,
+        typer.Option(
+            "--pool",
+            help="Score of a long recording: its best window, or the mean over all.",
+            rich_help_panel="Tags",
+        ),
     ] = Pooling.max,
+    recursive: common.Recursive = True,
+    channel: common.Channel = None,
     format: Annotated[
-        TagFormat, typer.Option("--format", "-f", help="Form of the results.")
+        TagFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="table, json, jsonl or csv.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = TagFormat.table,
     output: common.Output = None,
-    batch_size: common.BatchSize = 16,
-    recursive: common.Recursive = True,
+    resume: common.Resume = False,
+    overwrite: common.Overwrite = False,
+    absolute_paths: common.AbsolutePaths = False,
+    escape: common.Escape = True,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
-    """Tell which labels are heard in each recording.
+    """Say which labels are present in each recording.
 
     Example: zsaudio tag recordings/ --labels "dog barking, rain, siren"
     """
     common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
-    found = list(common.find_recordings(inputs, recursive))
-    paths = [item for item in found if isinstance(item, str)]
-    n_failed = len(found) - len(paths)
-    for item in found:
-        if not isinstance(item, str):
-            common.message(str(item))
-    if not paths:
-        raise typer.Exit(1)
 
-    from zsaudio.output.tag_writers import TAG_WRITERS
-    from zsaudio.recognizer import Recognizer
+    from zsaudio.cli.batch import Batch
+    from zsaudio.output.formats import Place
+    from zsaudio.output.tag_writers import TAG_FORMATS
 
-    recognizer = Recognizer(
-        label_set,
-        model,
-        keyword_model=keyword_model,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-    )
+    batch: Batch[ClipTags] = Batch(inputs, recursive, noun="tag", work="tagging", quiet=quiet, debug=debug)
+    if output and labels_file:
+        common.refuse_input_as_output(output, [str(labels_file)])
+    settings = {
+        "command": "tag",
+        "labels": [asdict(label) for label in label_set],
+        "templates": label_set.templates,
+        "model": [model, dtype, keyword_model],
+        "options": {"top_k": top_k, "min_score": min_score, "exclusive": exclusive, "pool": pool.value},
+        "channel": channel,
+        "format": [format.value, absolute_paths, escape],
+    }
+    form, place = TAG_FORMATS[format.value], Place(escape=escape)
+    with batch.opened(form, place, settings, output=output, resume=resume, overwrite=overwrite):
+        from zsaudio.recognizer import Recognizer
 
-    def clips() -> Iterator["ClipTags"]:
-        nonlocal n_failed
-        sources = map(common.open_source, paths)
-        tagged = recognizer.tag_batch(
-            sources, top_k=top_k or None, min_score=min_score, exclusive=exclusive, pool=pool.value
+        recognizer = Recognizer(
+            label_set,
+            model,
+            keyword_model=keyword_model,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
         )
-        for clip in common.show_progress(tagged, len(paths), "tagging", quiet):
-            if clip.error is not None:
-                n_failed += 1
-                common.message(str(clip.error))
-                if debug:
-                    traceback.print_exception(clip.error)
-            yield clip
-
-    with common.open_output(output, paths) as file:
-        TAG_WRITERS[format.value](clips(), file)
-    if n_failed:
-        if len(found) > 1 and not quiet:
-            common.message(f"{n_failed} of {len(found)} inputs failed")
-        sys.exit(1)
+        batch.run(
+            lambda todo: recognizer.tag_batch(
+                map(common.open_source, todo),
+                top_k=top_k or None,
+                min_score=min_score,
+                exclusive=exclusive,
+                pool=pool.value,
+                channel=channel,
+            ),
+            lambda path, clip: replace(clip, clip=os.path.abspath(path)) if absolute_paths else clip,
+        )

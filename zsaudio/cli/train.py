@@ -10,6 +10,7 @@ import typer
 
 from zsaudio.cli import common
 from zsaudio.cli.evaluate import Cache, Data, Split, read_names, report_problems
+from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class CountingProgress:
 
     def __call__(self, clips: "Iterable[ClipOutputs]", total: int) -> "Iterator[ClipOutputs]":
         """Yield the recordings."""
-        for clip in common.show_progress(clips, total, "embedding", self._quiet):
+        for clip in show_progress(clips, total, "embedding", self._quiet):
             self.n_read += clip.error is None
             self.n_failed += clip.error is not None
             yield clip

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from zsaudio.audio.reader import LARGEST, MAX_RATE, MIN_RATE, warn_of_scale
-from zsaudio.audio.sources import Source, to_float
+from zsaudio.audio.reader import MAX_RATE, MIN_RATE
+from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import StreamCutter, Window
 from zsaudio.detection.engine import Clip, Part, batched_pass, run_stages
 from zsaudio.detection.listeners import Listener
@@ -116,31 +116,27 @@ class EventSession:
         if not MIN_RATE <= sample_rate <= MAX_RATE:
             raise OptionError(f"sample rate {sample_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         self.sample_rate = sample_rate
-        self._flushed = self._warned = False
+        self._flushed = False
         self._stages = [listener.stage for listener in listeners]
         self._cutter = StreamCutter(sample_rate, [stage.cut(sample_rate) for stage in self._stages])
         self._tracker = EventTracker(listeners, labels, on_scores)
 
     def push(self, block: np.ndarray) -> list[Event]:
-        """Take the next samples, mono ``(n_samples,)``; return the events that have closed.
-
-        Floats have full scale 1.0; integers are scaled by their type. Samples far outside are warned of once.
+        """Take the next samples, float32 mono ``(n_samples,)``; return the events that have closed.
 
         Raises
         ------
         AudioError
-            If the block is not mono, or holds samples that are NaN, infinite or beyond 2**31.
+            If the block is not mono, or holds NaN or infinite samples.
         OptionError
             If the session was flushed.
         """
         self._check_open()
-        block = to_float(np.asarray(block), "a block")
+        block = np.asarray(block, np.float32)
         if block.ndim != 1:
             raise AudioError(f"a block must be mono, (n_samples,), not {block.shape}")
-        peak = float(np.abs(block).max(initial=0.0))
-        if not peak <= LARGEST:  # NaN compares false
-            raise AudioError("a block holds samples that are NaN, infinite or too large")
-        self._warned = self._warned or warn_of_scale("a block", peak)
+        if not np.isfinite(block).all():
+            raise AudioError("a block holds NaN or infinite samples")
         return self._run(self._cutter.push(block))
 
     def flush(self) -> list[Event]:

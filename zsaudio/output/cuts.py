@@ -4,13 +4,14 @@ A cut has the recording's own rate, and its channels where libsndfile can search
 such as video files, it is the mean of the channels.
 """
 
+import io
 import re
 from pathlib import Path
 
 import soundfile
 
 from zsaudio.audio.span import read_span
-from zsaudio.errors import OptionError
+from zsaudio.output.journal import replace_file, writing
 from zsaudio.results import ClipEvents
 
 MARGIN_S = 0.5  # on either side of an event
@@ -39,7 +40,7 @@ def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: flo
     ------
     AudioError
         If the recording cannot be read.
-    OptionError
+    OutputError
         If a file cannot be written.
     """
     paths = []
@@ -47,10 +48,10 @@ def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: flo
         label = re.sub(r"[^\w-]+", "-", event.label).strip("-")[:60]
         path = target.with_name(f"{target.name}_{event.onset:.2f}-{event.offset:.2f}_{label}.flac")
         samples, rate, fine = read_span(source, event.onset - margin_s, event.offset + margin_s)
-        try:
+        flac = io.BytesIO()
+        soundfile.write(flac, samples, rate, format="FLAC", subtype="PCM_24" if fine else "PCM_16")
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, samples, rate, format="FLAC", subtype="PCM_24" if fine else "PCM_16")
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise OptionError(f"{path}: cannot be written ({error})") from error
+            replace_file(path, flac.getvalue())
         paths.append(path)
     return paths

@@ -1,18 +1,15 @@
-"""Events -> text: one small function a format, in a dict.
+"""Events -> text: one small function per format, in a dict.
 
-A format gives the text of one recording at a time, so that an output can grow by whole recordings, or hold
-one each. Times are rounded to milliseconds, scores to four digits.
+Times are rounded to milliseconds, scores to four digits.
 """
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from zsaudio.output.formats import Format, Place
+from zsaudio.output.text import table_rows, visible
 from zsaudio.results import ClipEvents, Event
 
 _NAME_WIDTH = 40
@@ -31,48 +28,9 @@ _RAVEN_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where in an output the text of a recording goes.
-
-    Parameters
-    ----------
-    n_events, seconds
-        What the output holds already: events, and length of their recordings.
-    clock
-        Whether times of day are written too, in the formats that have room for them.
-    """
-
-    n_events: int = 0
-    seconds: float = 0.0
-    clock: bool = False
-
-
-@dataclass(frozen=True)
-class EventFormat:
-    """How events become text.
-
-    Parameters
-    ----------
-    suffix
-        Of a file in this format.
-    write
-        Returns the text of one recording.
-    header
-        Returns what an output begins with.
-    combines
-        Whether one output can hold several recordings.
-    """
-
-    suffix: str
-    write: Callable[[ClipEvents, Place], str]
-    header: Callable[[Place], str] = lambda place: ""
-    combines: bool = True
-
-
 def event_table(clip: ClipEvents, place: Place) -> str:
-    """Columns for people: clip, from, to, score, label; times of day where they are known."""
-    lines, name = [], clip.clip
+    """Columns to read: recording, from, to, score, label; times of day where they are known."""
+    lines, name = [], visible(clip.clip)
     if len(name) > _NAME_WIDTH:
         lines, name = [name], ""
     for event in clip.events:
@@ -88,23 +46,25 @@ def event_table(clip: ClipEvents, place: Place) -> str:
 
 def event_csv(clip: ClipEvents, place: Place) -> str:
     """Columns ``file,onset,offset,label,score``; with times of day, ``onset_time,offset_time`` too."""
-    return _rows(
+    return table_rows(
         (
             [clip.clip, *map(_s, _span(event)), event.label, f"{event.score:.4f}"]
             + [_clock(clip, seconds) for seconds in _span(event) if place.clock]
             for event in clip.events
         ),
         ",",
+        place.escape,
     )
 
 
 def event_tsv(clip: ClipEvents, place: Place) -> str:
     """Columns of DCASE: ``filename onset offset event_label``, separated by tabs."""
-    return _rows(([clip.clip, *map(_s, _span(event)), event.label] for event in clip.events), "\t")
+    rows = ([clip.clip, *map(_s, _span(event)), event.label] for event in clip.events)
+    return table_rows(rows, "\t", place.escape)
 
 
 def event_jsonl(clip: ClipEvents, place: Place) -> str:
-    """One JSON object an event and line."""
+    """One JSON object per event and line."""
     return "".join(json.dumps(_event_record(clip, event), ensure_ascii=False) + "\n" for event in clip.events)
 
 
@@ -117,7 +77,7 @@ def event_audacity(clip: ClipEvents, place: Place) -> str:
 
 def event_raven(clip: ClipEvents, place: Place) -> str:
     """Raven's selection table; times run on over the recordings, as Raven opens them."""
-    return _rows(
+    return table_rows(
         (
             [
                 str(number),
@@ -132,14 +92,15 @@ def event_raven(clip: ClipEvents, place: Place) -> str:
                 f"{event.score:.4f}",
             ]
             + ([_clock(clip, event.onset, "%Y/%m/%d %H:%M:%S.%f")[:-3]] if place.clock else [])
-            for number, event in enumerate(clip.events, start=place.n_events + 1)
+            for number, event in enumerate(clip.events, start=place.n_items + 1)
         ),
         "\t",
+        place.escape,
     )
 
 
 def event_rttm(clip: ClipEvents, place: Place) -> str:
-    """RTTM, as diarisation tools read it: no spaces in names; the ninth field is the score."""
+    """RTTM, for diarisation tools: spaces in names become underscores; the ninth field is the score."""
     return "".join(
         f"SPEAKER {_slug(clip.clip)} 1 {_s(event.onset)} {_s(event.offset - event.onset)} "
         f"<NA> <NA> {_slug(event.label)} {event.score:.4f} <NA>\n"
@@ -148,7 +109,7 @@ def event_rttm(clip: ClipEvents, place: Place) -> str:
 
 
 def event_vtt(clip: ClipEvents, place: Place) -> str:
-    """Subtitles for the web: a cue an event."""
+    """Subtitles for the web: a cue per event."""
     escape = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
     return "".join(
         f"{_hms(event.onset)} --> {_hms(event.offset)}\n{event.label.translate(escape)}\n\n"
@@ -157,7 +118,7 @@ def event_vtt(clip: ClipEvents, place: Place) -> str:
 
 
 def event_srt(clip: ClipEvents, place: Place) -> str:
-    """Subtitles for video players: a numbered cue an event."""
+    """Subtitles for video players: a numbered cue per event."""
     return "".join(
         f"{number}\n{_hms(event.onset)} --> {_hms(event.offset)}\n".replace(".", ",") + f"{event.label}\n\n"
         for number, event in enumerate(clip.events, start=1)
@@ -165,7 +126,7 @@ def event_srt(clip: ClipEvents, place: Place) -> str:
 
 
 def event_textgrid(clip: ClipEvents, place: Place) -> str:
-    """TextGrid of Praat: an interval tier a label."""
+    """TextGrid of Praat: an interval tier per label."""
     names = sorted({event.label for event in clip.events}) or ["events"]
     end = round(clip.duration_s, 3)
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_plain(end)}"]
@@ -198,25 +159,25 @@ def _table_header(place: Place) -> str:
 
 def _csv_header(place: Place) -> str:
     clock = ["onset_time", "offset_time"] if place.clock else []
-    return _rows([["file", "onset", "offset", "label", "score", *clock]], ",")
+    return table_rows([["file", "onset", "offset", "label", "score", *clock]], ",")
 
 
 def _raven_header(place: Place) -> str:
     clock = ["Begin Date Time"] if place.clock else []
-    return _rows([[*_RAVEN_COLUMNS, *clock]], "\t")
+    return table_rows([[*_RAVEN_COLUMNS, *clock]], "\t")
 
 
-EVENT_FORMATS: dict[str, EventFormat] = {
-    "table": EventFormat(".txt", event_table, _table_header),
-    "csv": EventFormat(".csv", event_csv, _csv_header),
-    "tsv": EventFormat(".tsv", event_tsv, lambda place: "filename\tonset\toffset\tevent_label\n"),
-    "jsonl": EventFormat(".jsonl", event_jsonl),
-    "audacity": EventFormat(".txt", event_audacity, combines=False),
-    "raven": EventFormat(".selections.txt", event_raven, _raven_header),
-    "rttm": EventFormat(".rttm", event_rttm),
-    "vtt": EventFormat(".vtt", event_vtt, lambda place: "WEBVTT\n\n", combines=False),
-    "srt": EventFormat(".srt", event_srt, combines=False),
-    "textgrid": EventFormat(".TextGrid", event_textgrid, combines=False),
+EVENT_FORMATS: dict[str, Format[ClipEvents]] = {
+    "table": Format(".txt", event_table, _table_header),
+    "csv": Format(".csv", event_csv, _csv_header),
+    "tsv": Format(".tsv", event_tsv, lambda place: "filename\tonset\toffset\tevent_label\n"),
+    "jsonl": Format(".jsonl", event_jsonl),
+    "audacity": Format(".txt", event_audacity, combines=False),
+    "raven": Format(".selections.txt", event_raven, _raven_header),
+    "rttm": Format(".rttm", event_rttm),
+    "vtt": Format(".vtt", event_vtt, lambda place: "WEBVTT\n\n", combines=False),
+    "srt": Format(".srt", event_srt, combines=False),
+    "textgrid": Format(".TextGrid", event_textgrid, combines=False),
 }
 
 
@@ -226,12 +187,6 @@ def _event_record(clip: ClipEvents, event: Event) -> dict[str, Any]:
     if clip.started is not None:
         record |= {f"{end}_time": _clock(clip, getattr(event, end)) for end in ("onset", "offset")}
     return record
-
-
-def _rows(rows: Iterable[Iterable[str]], separator: str) -> str:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _span(event: Event) -> tuple[float, float]:

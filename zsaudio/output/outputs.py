@@ -1,186 +1,324 @@
-"""Where the events of many recordings go: one file, or a folder that mirrors theirs; and what failed."""
+"""Where the results of many recordings go: a stream, one file, or a folder that mirrors theirs; what failed.
 
-import csv
+An output is opened, then started, then written recording by recording, then closed. Opening checks and locks
+it and changes nothing, so that a run that cannot begin leaves everything as it was.
+"""
+
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, Generic, TextIO
 
-from zsaudio.errors import OptionError
-from zsaudio.output.event_writers import EventFormat, Place
-from zsaudio.output.journal import Entry, Journal, replace_file, to_disk
-from zsaudio.results import ClipEvents
+from zsaudio.errors import OptionError, OutputError
+from zsaudio.output.formats import Clip, Format, Place, n_items
+from zsaudio.output.journal import Entry, Journal, append, replace_file, writing
+from zsaudio.output.text import table_rows
 
+JOURNAL = "journal.jsonl"  # in an output folder
+FAILURES = "failures.csv"
 _FAILURES_HEADER = "file,error\n"
 
 
-class StreamOutput:
-    """The events of all recordings on an open text stream, such as stdout."""
+class Output(Generic[Clip]):
+    """What all outputs have in common."""
 
-    def __init__(self, file: TextIO, form: EventFormat, clock: bool) -> None:
-        self._file, self._form, self._place = file, form, Place(clock=clock)
-        file.write(form.header(self._place))
+    def earlier(self, path: str) -> Entry | None:
+        """Return what an earlier run that goes on noted of a recording; None if it is to be done."""
+        return None
 
-    def is_done(self, path: str) -> bool:
-        """Tell whether an earlier run did this recording: what streams is not kept."""
-        return False
+    def start(self) -> None:
+        """Begin to write."""
+        raise NotImplementedError
 
-    def write(self, path: str, clip: ClipEvents) -> None:
-        """Write the events of one recording."""
-        self._file.write(self._form.write(clip, self._place))
-        self._file.flush()
-        n_events, seconds = self._place.n_events + len(clip.events), self._place.seconds + clip.duration_s
-        self._place = replace(self._place, n_events=n_events, seconds=seconds)
+    def write(self, path: str, clip: Clip) -> None:
+        """Write the results of one recording, as far as it could be read."""
+        raise NotImplementedError
+
+    def fail(self, clip: Clip) -> None:
+        """Note a recording without results, in the formats that name it."""
 
     def close(self) -> None:
-        """Leave the stream open: it belongs to the caller."""
-        self._file.flush()
+        """End the output; it is complete with what was written so far."""
+        raise NotImplementedError
 
 
-class CombinedOutput:
-    """One file for the events of all recordings, which grows by whole recordings.
+class StreamOutput(Output[Clip]):
+    """The results of all recordings on an open text stream, such as stdout.
 
     Parameters
     ----------
-    path, form, clock
-        Where to write, in what format, and whether with times of day.
-    settings, resume
-        See ``Journal``; it lies beside the file, under its name and ``.journal``.
+    file
+        The stream; it is left open.
+    form, place
+        The format, and how it is written.
+    name
+        What messages call the stream.
+    """
+
+    def __init__(self, file: TextIO, form: Format[Clip], place: Place, name: str = "standard output") -> None:
+        self._file, self._form, self._place, self._name = file, form, place, name
+        self._started = False
+
+    def start(self) -> None:
+        """Write the header."""
+        self._started = True
+        self._write(self._form.header(self._place))
+
+    def write(self, path: str, clip: Clip) -> None:
+        """Write the results of one recording."""
+        self._write(self._form.write(clip, self._place))
+        self._place = _after(self._place, clip)
+
+    def fail(self, clip: Clip) -> None:
+        """Note a recording without results."""
+        if self._form.failure:
+            self._write(self._form.failure(clip, self._place))
+            self._place = _after(self._place, clip)
+
+    def close(self) -> None:
+        """Write the footer."""
+        if self._started:
+            self._started = False
+            self._write(self._form.footer(self._place))
+
+    def _write(self, text: str) -> None:
+        try:
+            with writing(self._name):
+                self._file.write(text)
+                self._file.flush()
+        except OutputError:
+            self._started = False  # no footer after what is missing
+            raise
+
+
+class CombinedOutput(Output[Clip]):
+    """One file for the results of all recordings, which grows by whole recordings.
+
+    Parameters
+    ----------
+    path
+        The file. Its journal lies beside it, under its name and ``.journal``.
+    form, place
+        The format, and how it is written.
+    settings, resume, overwrite
+        See ``Journal``. Without ``overwrite``, a file that no journal belongs to is not replaced either.
 
     Raises
     ------
     OptionError
-        If the file cannot be written, or does not belong to its journal.
+        If there is a file and no word on what to do with it, another run is writing it, it does not belong to
+        its journal, or it cannot be opened.
     """
 
     def __init__(
-        self, path: Path, form: EventFormat, clock: bool, settings: dict[str, Any], resume: bool
+        self,
+        path: Path,
+        form: Format[Clip],
+        place: Place,
+        settings: dict[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        journal_path = path.with_name(path.name + ".journal")
-        self._form, self._clock = form, clock
-        with _naming(path):
+        self._path, self._form, self._place = path, form, place
+        self._file: IO[bytes] | None = None
+        self._failed: list[Clip] = []
+        with writing(path, OptionError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = Journal(journal_path, settings, resume)
+        if path.is_dir():
+            raise OptionError(f"{path}: is a folder; name a file")
+        journal = path.with_name(path.name + ".journal")
+        self._journal = Journal(journal, path, settings, resume=resume, overwrite=overwrite)
+        try:
+            size = path.stat().st_size if path.exists() else 0
             last = self._journal.last
-            if last is None:
-                journal_path.unlink(missing_ok=True)  # first, so that it never speaks of another file
-                path.write_bytes(form.header(Place(clock=clock)).encode())
-            elif not path.exists() or path.stat().st_size < last.n_bytes:
-                raise OptionError(f"{path}: is shorter than its journal says; start again without --resume")
-            else:
-                os.truncate(path, last.n_bytes)
-            self._file = path.open("ab")
-            self._journal.start()
+            if last is not None and size < last.n_bytes:
+                raise OptionError(f"{path}: is shorter than its journal says; start again with --overwrite")
+            if size and not overwrite and not self._journal.exists:
+                raise OptionError(f"{path}: exists; --overwrite replaces it")
+        except BaseException:
+            self._journal.close()
+            raise
 
-    def is_done(self, path: str) -> bool:
-        """Tell whether an earlier run did this recording."""
+    def earlier(self, path: str) -> Entry | None:
+        """Return what an earlier run noted of this recording."""
         if self._journal.is_changed(path):
-            raise OptionError(f"{path}: has changed since its events were written; start without --resume")
-        return self._journal.is_done(path)
+            raise OptionError(
+                f"{path}: has changed since its results were written; start again with --overwrite"
+            )
+        return self._journal.entry(path)
 
-    def write(self, path: str, clip: ClipEvents) -> None:
-        """Write the events of one recording."""
-        last = self._journal.last or Entry("", 0, 0)
-        place = Place(last.n_events, last.seconds, self._clock)
-        self._file.write(self._form.write(clip, place).encode())
-        to_disk(self._file)
-        self._journal.add(
-            path, self._file.tell(), last.n_events + len(clip.events), last.seconds + clip.duration_s
-        )
+    def start(self) -> None:
+        """Write the header, or cut off what the journal does not name."""
+        self._journal.start()  # first: a new journal names nothing, whatever the file still holds
+        last = self._journal.last
+        with writing(self._path):
+            self._file = self._path.open("ab", buffering=0)
+            self._file.truncate(last.n_bytes if last else 0)
+            if last is None:
+                append(self._file, self._form.header(self._place))
+
+    def write(self, path: str, clip: Clip) -> None:
+        """Write the results of one recording."""
+        assert self._file is not None
+        place = self._now()
+        with writing(self._path):
+            append(self._file, self._form.write(clip, place))
+        after = _after(place, clip)
+        error = str(clip.error) if clip.error is not None else ""
+        self._journal.add(path, self._file.tell(), after.n_items, after.seconds, error=error)
+
+    def fail(self, clip: Clip) -> None:
+        """Note a recording without results; it is named at the end, so that a resumed run can retry it."""
+        if self._form.failure:
+            self._failed.append(clip)
 
     def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        self._journal.close()
+        """Cut off what is not complete, write the end, and close the files."""
+        try:
+            if self._file is not None:
+                with self._file, writing(self._path):
+                    self._end(self._file)
+        finally:
+            self._file = None
+            self._journal.close()
+
+    def _end(self, file: IO[bytes]) -> None:
+        if (last := self._journal.last) is not None:
+            file.truncate(last.n_bytes)
+        place, text = self._now(), ""
+        for clip in self._failed:
+            assert self._form.failure is not None
+            text += self._form.failure(clip, place)
+            place = _after(place, clip)
+        append(file, text + self._form.footer(place))
+
+    def _now(self) -> Place:
+        last = self._journal.last or Entry("", 0, 0)
+        n_clips = len(self._journal.entries)
+        return replace(self._place, n_clips=n_clips, n_items=last.n_items, seconds=last.seconds)
 
 
-class FolderOutput:
-    """A file of events for each recording, in a folder that mirrors theirs.
+class FolderOutput(Output[Clip]):
+    """A file of results for each recording, in a folder that mirrors theirs.
 
     Parameters
     ----------
-    folder, form, clock
-        Where to write, in what format, and whether with times of day.
-    targets
-        File of each recording, relative to the folder.
-    settings, resume
-        See ``Journal``; it is the folder's ``journal.jsonl``.
+    folder
+        The folder. Its journal is ``journal.jsonl`` in it.
+    form, place
+        The format, and how it is written.
+    paths, folders
+        The recordings, and the folders among the inputs; see ``mirrored``.
+    settings, resume, overwrite
+        See ``Journal``. Without ``overwrite``, files that no journal belongs to are not replaced either.
     """
 
     def __init__(
         self,
         folder: Path,
-        form: EventFormat,
-        clock: bool,
-        targets: dict[str, Path],
+        form: Format[Clip],
+        place: Place,
+        paths: Sequence[str],
+        folders: Sequence[str],
         settings: dict[str, Any],
-        resume: bool,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        self._folder, self._form, self._place, self._targets = folder, form, Place(clock=clock), targets
-        with _naming(folder):
+        self._folder, self._form, self._place = folder, form, place
+        with writing(folder, OptionError):
             folder.mkdir(parents=True, exist_ok=True)
-            self._journal = Journal(folder / "journal.jsonl", settings, resume)
-            self._journal.start()
+        self._journal = Journal(folder / JOURNAL, folder, settings, resume=resume, overwrite=overwrite)
+        try:
+            known = {entry.path: Path(entry.target) for entry in self._journal.entries.values()}
+            new = [path for path in paths if os.path.abspath(path) not in known]
+            taken = {JOURNAL, FAILURES, *(target.as_posix() for target in known.values())}
+            self._targets = {path: known[os.path.abspath(path)] for path in paths if path not in new}
+            self._targets |= mirrored(new, folders, form.suffix, taken)
+            inputs = set(map(os.path.abspath, paths))
+            for path in new:
+                self._check_new(self._folder / self._targets[path], inputs, overwrite)
+        except BaseException:
+            self._journal.close()
+            raise
 
-    def is_done(self, path: str) -> bool:
-        """Tell whether an earlier run did this recording."""
-        return self._journal.is_done(path) and (self._folder / self._targets[path]).exists()
+    def earlier(self, path: str) -> Entry | None:
+        """Return what an earlier run noted of this recording, if its file is still there."""
+        entry = self._journal.entry(path)
+        return entry if entry and (self._folder / self._targets[path]).exists() else None
 
-    def write(self, path: str, clip: ClipEvents) -> None:
-        """Write the events of one recording."""
+    def start(self) -> None:
+        """Write the journal."""
+        self._journal.start()
+
+    def write(self, path: str, clip: Clip) -> None:
+        """Write the results of one recording."""
         target = self._folder / self._targets[path]
-        with _naming(target):
+        place = replace(self._place, n_clips=0)
+        with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(target, self._form.header(self._place) + self._form.write(clip, self._place))
-        self._journal.add(path)
+            text = self._form.header(place) + self._form.write(clip, place)
+            replace_file(target, text + self._form.footer(_after(place, clip)))
+        error = str(clip.error) if clip.error is not None else ""
+        self._journal.add(path, target=self._targets[path].as_posix(), error=error)
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
 
+    def _check_new(self, target: Path, inputs: set[str], overwrite: bool) -> None:
+        if not target.exists():
+            return
+        if not overwrite and not self._journal.exists:
+            raise OptionError(f"{target}: exists; --overwrite replaces it")
+        if os.path.abspath(target) in inputs:
+            raise OptionError(f"{target}: is one of the inputs; choose another folder for --output-dir")
+
 
 class Failures:
-    """``failures.csv``: the recordings that failed and why, each named as soon as it fails.
+    """A table of the recordings that failed and why, each named as soon as it fails.
 
-    There is such a file only where something failed; one that an earlier run left is removed.
+    The file is there only where something failed; one that an earlier run left is removed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "failures.csv"
+    def __init__(self, path: Path) -> None:
+        self.path = path
         try:
-            with self._path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8") as file:
                 stale = file.readline() == _FAILURES_HEADER
         except (OSError, UnicodeDecodeError):
             stale = False
         if stale:
-            self._path.unlink()
+            path.unlink()
 
     def add(self, path: str, reason: str) -> None:
         """Name a recording that failed."""
-        with _naming(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self._path.exists()
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                if new:
-                    file.write(_FAILURES_HEADER)
-                csv.writer(file, lineterminator="\n").writerow([path, " ".join(reason.split())])
-                to_disk(file)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                header = "" if file.seek(0, os.SEEK_END) else _FAILURES_HEADER
+                append(file, header + table_rows([[path, " ".join(reason.split())]], ","))
 
 
-def mirrored(paths: Sequence[str], folders: Sequence[str], suffix: str) -> dict[str, Path]:
-    """Return for each recording the file of its events, in a tree that mirrors the recordings'.
+def mirrored(
+    paths: Sequence[str], folders: Sequence[str], suffix: str, taken: Collection[str] = ()
+) -> dict[str, Path]:
+    """Return for each recording the file of its results, in a tree that mirrors the recordings'.
 
     Parameters
     ----------
     paths
         The recordings, each once.
     folders
-        The folders among what the user named: the tree begins at what they and the recordings have in common.
+        The folders among the inputs: the tree begins at what they and the recordings have in common.
     suffix
-        Of the files of events. It takes the place of the recording's own, unless two would then be the same.
+        Of the files of results. It takes the place of the recording's own, unless two recordings, or a
+        recording and a name that is taken, would then have the same file.
+    taken
+        Names that no recording may get, with ``/`` between folders.
 
     Examples
     --------
@@ -188,21 +326,41 @@ def mirrored(paths: Sequence[str], folders: Sequence[str], suffix: str) -> dict[
     >>> [target.as_posix() for target in targets.values()]
     ['a/x.csv', 'b/x.wav.csv', 'b/x.mp3.csv']
     """
+    if not paths:
+        return {}
     roots = [os.path.abspath(folder) for folder in folders]
     roots += [os.path.dirname(os.path.abspath(path)) for path in paths]
     top = os.path.commonpath(roots)
     whole = {path: Path(os.path.relpath(os.path.abspath(path), top)) for path in paths}
-    shared = Counter(target.with_suffix("") for target in whole.values())
-    return {
-        path: target.with_name((target.name if shared[target.with_suffix("")] > 1 else target.stem) + suffix)
-        for path, target in whole.items()
-    }
+    # Names that differ in case only are the same file on some systems.
+    used = {name.casefold() for name in taken}
+    long = {path: target.with_name(target.name + suffix) for path, target in whole.items()}
+    short = {path: target.with_name(target.stem + suffix) for path, target in whole.items()}
+    shared = Counter(_key(target) for target in short.values())
+    long_names = Counter(_key(target) for target in long.values())
+    targets = {}
+    for path in paths:
+        key = _key(short[path])
+        is_free = shared[key] == 1 and key not in used and (not long_names[key] or key == _key(long[path]))
+        target = short[path] if is_free else long[path]
+        number = 1
+        while _key(target) in used:
+            number += 1
+            target = long[path].with_name(f"{whole[path].name}~{number}{suffix}")
+        used.add(_key(target))
+        targets[path] = target
+    return targets
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file that cannot be written into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from error
+def _key(target: Path) -> str:
+    return target.as_posix().casefold()
+
+
+def _after(place: Place, clip: Clip) -> Place:
+    """Return the place behind a recording."""
+    return replace(
+        place,
+        n_clips=place.n_clips + 1,
+        n_items=place.n_items + n_items(clip),
+        seconds=place.seconds + clip.duration_s,
+    )

@@ -3,7 +3,8 @@
 Needs matplotlib, the extra ``plot``. However long a recording is, no more is kept of it than can be seen.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -14,12 +15,14 @@ import numpy as np
 from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.errors import MissingExtraError
+from zsaudio.errors import AudioError, MissingExtraError
 from zsaudio.labels import Label
+from zsaudio.output.journal import replace_file
 from zsaudio.results import ClipEvents, Event, FrameScores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_LANES = 12
 _COLUMNS = 1600  # about what a figure has pixels across
@@ -65,6 +68,13 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("plots need matplotlib: pip install 'zsaudio[plot]'") from error
+
+
+def save_figure(figure: "Figure", path: Path, dpi: int) -> None:
+    """Write a figure in the format that the path's suffix names; write no file if that fails."""
+    image = io.BytesIO()
+    figure.savefig(image, dpi=dpi, format=path.suffix.lstrip(".") or "png")
+    replace_file(path, image.getvalue())
 
 
 def draw_clip(
@@ -114,7 +124,7 @@ def draw_clip(
         axis.broken_barh(spans, (1.08, 0.3), color=colour, linewidth=0)
     _label_time(axes[-1], clip)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def mel_spectrogram(source: Source, channel: int | None, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +143,7 @@ def mel_spectrogram(source: Source, channel: int | None, duration_s: float) -> t
     frames: list[np.ndarray] = []
     margin = np.zeros(size // 2, np.float32)  # frames are centred
     rest, skip = margin, 0  # samples not yet used; how many of them to leave out
-    for block in chain(reader.blocks(), [margin]):
+    for block in chain(_readable(reader), [margin]):
         rest = np.concatenate([rest, block])
         starts = np.arange(skip, len(rest) - size + 1, step)
         if len(starts):
@@ -147,6 +157,14 @@ def mel_spectrogram(source: Source, channel: int | None, duration_s: float) -> t
     power = np.stack([power[start : start + group].mean(axis=0) for start in range(0, len(power), group)])
     centres = librosa.mel_frequencies(_BANDS + 2, fmin=50.0, fmax=rate / 2)[1:-1]
     return 10 * np.log10(np.maximum(power, 1e-12)), centres
+
+
+def _readable(reader: AudioReader) -> Iterator[np.ndarray]:
+    """Yield a recording as far as it can be read: that it breaks off is reported with its events."""
+    try:
+        yield from reader.blocks()
+    except AudioError:
+        return
 
 
 def _choose_lanes(clip: ClipEvents, labels: Sequence[Label], scores: np.ndarray) -> list[int]:
