@@ -14,6 +14,7 @@ from conftest import tone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix signals and devices")
 
+FULL = "cannot be written (No space left on device)"
 SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
@@ -49,22 +50,21 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def wait_for_lines(path: Path, number: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not path.exists() or len(path.read_text().splitlines()) < number:
         assert time.monotonic() < until
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("command", ["tag", "detect"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(("command", "name"), [("tag", "SIGTERM"), ("detect", "SIGHUP")])
 def test_signals_end_as_ctrl_c_does(recordings: Path, command: str, name: str) -> None:
     process = start(recordings, command, "in", "-f", "csv", "-o", "out.csv", "--quiet")
     wait_for_lines(recordings / "out.csv.journal", 3)
     os.kill(process.pid, getattr(signal, name))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "zsaudio: interrupted; --resume goes on\n")
     process = start(recordings, command, "in", "-f", "csv", "-o", "out.csv", "--quiet", "--resume")
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=120) == ("", "")
     rows = (recordings / "out.csv").read_text().splitlines()[1:]
     assert len({row.split(",")[0] for row in rows}) == 30
     assert len(rows) == (30 if command == "detect" else 60)
@@ -75,50 +75,59 @@ def test_a_signal_without_an_output(recordings: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "zsaudio: interrupted\n")
 
 
 def test_a_second_run_on_one_output_is_refused(recordings: Path) -> None:
     for target in (("-o", "out.csv"), ("--output-dir", "out")):
-        first = start(recordings, "detect", "in", "-f", "csv", *target, seconds=0.5)
-        wait_for_lines(recordings / ("out.csv.journal" if "-o" in target else "out/journal.jsonl"), 3)
-        for how in ((), ("--resume",), ("--overwrite",)):
-            second = start(recordings, "detect", "in", "-f", "csv", *target, *how)
-            _, err = second.communicate(timeout=60)
-            assert second.returncode == 2
-            assert err == (
-                f"zsaudio: {target[1]}: another run is writing it; wait for it, or write somewhere else\n"
-            )
+        first = start(recordings, "detect", "in", "-f", "csv", *target, seconds=2.0)
+        wait_for_lines(recordings / ("out.csv.journal" if "-o" in target else "out/journal.jsonl"), 1)
+        second = start(recordings, "detect", "in", "-f", "csv", *target, "--resume")
+        _, err = second.communicate(timeout=120)
+        assert second.returncode == 2
+        assert err == (
+            f"zsaudio: {target[1]}: another run is writing it; wait for it, or write somewhere else\n"
+        )
         first.kill()
         first.communicate()
-        again = start(recordings, "detect", "in", "-f", "csv", *target, "--resume")  # a kill ends the lock
-        again.communicate(timeout=60)
+        # a kill ends the lock
+        again = start(recordings, "detect", "in", "-f", "csv", *target, "--resume", seconds=0)
+        again.communicate(timeout=120)
         assert again.returncode == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", ["tag", "detect"])
 @pytest.mark.parametrize(
-    ("arguments", "shell", "message"),
+    ("command", "arguments", "shell", "message"),
     [
-        ((), ">/dev/full", "standard output: cannot be written (No space left on device)"),
-        ((), ">&-", "standard output: cannot be written (Bad file descriptor)"),
-        (("-o", "/dev/full"), "", "/dev/full: cannot be written (No space left on device)"),
-        (("-o", "/dev/full", "-f", "csv"), "", "/dev/full: cannot be written (No space left on device)"),
+        ("tag", (), ">/dev/full", "standard output: cannot be written (No space left on device)"),
+        ("detect", (), ">&-", "standard output: cannot be written (Bad file descriptor)"),
+        (
+            "tag",
+            ("-o", "/dev/full", "-f", "json"),
+            "",
+            "/dev/full: cannot be written (No space left on device)",
+        ),
+        (
+            "detect",
+            ("-o", "/dev/full", "-f", "csv"),
+            "",
+            "/dev/full: cannot be written (No space left on device)",
+        ),
     ],
 )
 def test_results_that_cannot_be_written(
     recordings: Path, command: str, arguments: tuple[str, ...], shell: str, message: str
 ) -> None:
     process = start(recordings, command, "in/00.wav", *arguments, shell=shell)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (1, "", f"zsaudio: {message}\n")
 
 
 def test_other_commands_on_a_full_or_closed_stdout(tmp_path: Path) -> None:
     for shell in (">/dev/full", ">&-"):
-        for arguments in ("labels", "models", "--version"):
+        for arguments in ("labels", "--version"):
             command = f'"{sys.executable}" -m zsaudio {arguments} {shell}'
             ran = subprocess.run(
                 command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False
@@ -130,7 +139,7 @@ def test_other_commands_on_a_full_or_closed_stdout(tmp_path: Path) -> None:
 
 def test_a_closed_stderr_does_not_mix_with_results(recordings: Path) -> None:
     process = start(recordings, "detect", "in/00.wav", "none.wav", "-f", "csv", shell="2>&-")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert out.splitlines() == ["file,onset,offset,label,score", "in/00.wav,0.250,0.750,440,0.9999"]
 
@@ -150,7 +159,7 @@ def test_a_full_disk_keeps_whole_rows(recordings: Path) -> None:
     assert text.endswith("\n")
     assert {line.count(",") for line in text.splitlines()} == {2}
     process = start(recordings, "tag", "in", "-f", "csv", "-o", "out.csv", "-q", "--resume")
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=120) == ("", "")
     assert len((recordings / "out.csv").read_text().splitlines()) == 61
 
 
@@ -160,7 +169,7 @@ def test_names_that_are_not_unicode(recordings: Path) -> None:
     for command in ("tag", "detect"):
         for target in ((), ("-o", f"{command}.csv")):
             process = start(recordings, command, "in", "-f", "csv", *target)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
             assert process.returncode == 0, err
             text = Path(recordings / target[1]).read_text() if target else out
             assert "in/\\udcff\x1b[2J.wav," in text or (not target and "in/\ufffd\x1b[2J.wav," in text)

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, TextIO, cast
 import typer
 
 from zsaudio.errors import AudioError, LabelError, OptionError
-from zsaudio.output.text import visible
+from zsaudio.output.text import encoded, visible
 
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
@@ -328,13 +328,14 @@ def open_output(path: Path | None, inputs: Iterable[str]) -> Iterator[TextIO]:
     if path is None:
         yield stdout()
         return
-    from zsaudio.output.journal import replace_file, writing
+    from zsaudio.files import write_atomically
+    from zsaudio.output.journal import writing
 
     refuse_input_as_output(path, inputs)
     text = io.StringIO()
     yield text
     with writing(path):
-        replace_file(path, text.getvalue())
+        write_atomically(path, encoded(text.getvalue()))
 
 
 @contextmanager

@@ -261,9 +261,11 @@ def _cut(found: "Matches", folder: Path, margin_s: float) -> list[str]:
 def _write(
     found: "Matches", name: str, form: "Format[ClipEvents]", output: Path | None, output_dir: Path | None
 ) -> None:
+    from zsaudio.files import write_atomically
     from zsaudio.output.formats import Place
-    from zsaudio.output.journal import replace_file, writing
+    from zsaudio.output.journal import writing
     from zsaudio.output.outputs import StreamOutput, mirrored
+    from zsaudio.output.text import encoded
 
     clock = any(match.time is not None for match in found)
     clips = list(found.ranked() if name in _RANKED else found.by_clip())
@@ -274,8 +276,7 @@ def _write(
         for clip in clips:
             target = output_dir / targets[clip.clip]
             with writing(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(target, form.header(place) + form.write(clip, place))
+                write_atomically(target, encoded(form.header(place) + form.write(clip, place)))
         return
     if len(clips) > 1 and not form.combines:
         raise OptionError(f"{name} holds one recording, and there are {len(clips)}: use --output-dir")

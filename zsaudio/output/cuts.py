@@ -11,7 +11,8 @@ from pathlib import Path
 import soundfile
 
 from zsaudio.audio.span import read_span
-from zsaudio.output.journal import replace_file, writing
+from zsaudio.files import write_atomically
+from zsaudio.output.journal import writing
 from zsaudio.results import ClipEvents
 
 MARGIN_S = 0.5  # on either side of an event
@@ -51,7 +52,6 @@ def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: flo
         flac = io.BytesIO()
         soundfile.write(flac, samples, rate, format="FLAC", subtype="PCM_24" if fine else "PCM_16")
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, flac.getvalue())
+            write_atomically(path, flac.getvalue())
         paths.append(path)
     return paths

@@ -127,7 +127,7 @@ class Journal:
         with writing(self._path):
             if not self._entries:
                 self._file.truncate(0)
-                append(self._file, json.dumps(self._settings) + "\n")
+                append(self._file, (json.dumps(self._settings) + "\n").encode())
             else:
                 self._file.truncate(self._whole)
 
@@ -161,7 +161,7 @@ class Journal:
         """Note that a recording is done; its text must be on disk by now."""
         entry = Entry(os.path.abspath(path), *_state(path), n_bytes, n_items, seconds, target, error)
         with writing(self._path):
-            append(self._file, json.dumps(asdict(entry)) + "\n")
+            append(self._file, (json.dumps(asdict(entry)) + "\n").encode())
         self._entries.pop(entry.path, None)
         self._entries[entry.path] = entry
 
@@ -223,9 +223,8 @@ def writing(path: Path | str, error_type: type[ZsaudioError] = OutputError) -> I
         raise error_type(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def append(file: IO[bytes], text: str | bytes) -> None:
+def append(file: IO[bytes], data: bytes) -> None:
     """Append to an unbuffered file and force it to disk; append nothing if that fails."""
-    data = text.encode(errors="backslashreplace") if isinstance(text, str) else text
     size = file.seek(0, os.SEEK_END)
     try:
         view = memoryview(data)
@@ -234,18 +233,6 @@ def append(file: IO[bytes], text: str | bytes) -> None:
         os.fsync(file.fileno())
     except BaseException:
         file.truncate(size)
-        raise
-
-
-def replace_file(path: Path, text: str | bytes) -> None:
-    """Write a file so that it is always either the old one or the new one, complete."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb", buffering=0) as file:
-            append(file, text)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
         raise
 
 

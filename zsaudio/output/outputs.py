@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO, Any, Generic, TextIO
 
 from zsaudio.errors import OptionError, OutputError
+from zsaudio.files import write_atomically
 from zsaudio.output.formats import Clip, Format, Place, n_items
-from zsaudio.output.journal import Entry, Journal, append, replace_file, writing
-from zsaudio.output.text import table_rows
+from zsaudio.output.journal import Entry, Journal, append, writing
+from zsaudio.output.text import encoded, table_rows
 
 JOURNAL = "journal.jsonl"  # in an output folder
 FAILURES = "failures.csv"
@@ -158,14 +159,14 @@ class CombinedOutput(Output[Clip]):
             self._file = self._path.open("ab", buffering=0)
             self._file.truncate(last.n_bytes if last else 0)
             if last is None:
-                append(self._file, self._form.header(self._place))
+                append(self._file, encoded(self._form.header(self._place)))
 
     def write(self, path: str, clip: Clip) -> None:
         """Write the results of one recording."""
         assert self._file is not None
         place = self._now()
         with writing(self._path):
-            append(self._file, self._form.write(clip, place))
+            append(self._file, encoded(self._form.write(clip, place)))
         after = _after(place, clip)
         error = str(clip.error) if clip.error is not None else ""
         self._journal.add(path, self._file.tell(), after.n_items, after.seconds, error=error)
@@ -193,7 +194,7 @@ class CombinedOutput(Output[Clip]):
             assert self._form.failure is not None
             text += self._form.failure(clip, place)
             place = _after(place, clip)
-        append(file, text + self._form.footer(place))
+        append(file, encoded(text + self._form.footer(place)))
 
     def _now(self) -> Place:
         last = self._journal.last or Entry("", 0, 0)
@@ -259,9 +260,9 @@ class FolderOutput(Output[Clip]):
         target = self._folder / self._targets[path]
         place = replace(self._place, n_clips=0)
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
             text = self._form.header(place) + self._form.write(clip, place)
-            replace_file(target, text + self._form.footer(_after(place, clip)))
+            text += self._form.footer(_after(place, clip))
+            write_atomically(target, encoded(text), durable=True)
         error = str(clip.error) if clip.error is not None else ""
         self._journal.add(path, target=self._targets[path].as_posix(), error=error)
 
@@ -300,7 +301,7 @@ class Failures:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
                 header = "" if file.seek(0, os.SEEK_END) else _FAILURES_HEADER
-                append(file, header + table_rows([[path, " ".join(reason.split())]], ","))
+                append(file, encoded(header + table_rows([[path, " ".join(reason.split())]], ",")))
 
 
 def mirrored(

@@ -16,8 +16,8 @@ from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import AudioError, MissingExtraError
+from zsaudio.files import write_atomically
 from zsaudio.labels import Label
-from zsaudio.output.journal import replace_file
 from zsaudio.results import ClipEvents, Event, FrameScores
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def save_figure(figure: "Figure", path: Path, dpi: int) -> None:
     """Write a figure in the format that the path's suffix names; write no file if that fails."""
     image = io.BytesIO()
     figure.savefig(image, dpi=dpi, format=path.suffix.lstrip(".") or "png")
-    replace_file(path, image.getvalue())
+    write_atomically(path, image.getvalue())
 
 
 def draw_clip(
@@ -123,7 +123,6 @@ def draw_clip(
         spans = [_visible(event, clip.duration_s / 500) for event in own]
         axis.broken_barh(spans, (1.08, 0.3), color=colour, linewidth=0)
     _label_time(axes[-1], clip)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path, dpi=110)
 
 

@@ -29,6 +29,11 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
+def encoded(text: str) -> bytes:
+    """Return text in UTF-8; the bytes of a file's name that is not Unicode become escape sequences."""
+    return text.encode(errors="backslashreplace")
+
+
 def _cell(text: str, separator: str, escape: bool) -> str:
     if escape and _FORMULA.match(text):
         text = "'" + text
