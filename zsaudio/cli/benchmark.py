@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def benchmark(
     label_names = common.read_labels(labels, None, None).names if labels else ()
     measured = compare_models(names, paths, data, labels=label_names, device=device)
     results: list[Measured] = []
-    for result in common.show_progress(measured, len(names), "measuring", quiet):
+    for result in show_progress(measured, len(names), "measuring", quiet):
         results.append(result)
         if result.error is not None:
             common.message(f"{result.model}: {result.error}")
