@@ -1,6 +1,8 @@
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,16 @@ from zsaudio.recognizer import Recognizer
 
 RATE = 16_000
 STEREO = np.stack([tone(440, 1.0), tone(1000, 1.0)], axis=1)  # as soundfile reads it
+
+
+@dataclass
+class Decoder:
+    """Stands for torchcodec's ``AudioDecoder``."""
+
+    samples: np.ndarray
+
+    def get_all_samples(self) -> SimpleNamespace:
+        return SimpleNamespace(data=torch.from_numpy(self.samples)[None], sample_rate=RATE)
 
 
 def forms(path: Path) -> dict[str, tuple[Any, int | None]]:
@@ -38,6 +50,7 @@ def forms(path: Path) -> dict[str, tuple[Any, int | None]]:
         "decoded dict": ({"path": "a.wav", "array": samples, "sampling_rate": RATE}, None),
         "dict with a tensor": ({"array": torch.from_numpy(samples)[None], "sampling_rate": RATE}, None),
         "dict of bytes": ({"bytes": content, "path": None}, None),
+        "torchcodec decoder": (Decoder(samples), None),
         "dict of a path": ({"bytes": None, "path": str(path)}, None),
     }
 

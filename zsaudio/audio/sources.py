@@ -25,7 +25,8 @@ Source = Union[str, os.PathLike[str], IO[bytes], bytes, np.ndarray, "torch.Tenso
 - a binary file object, which may be a pipe;
 - ``bytes``: the content of a file;
 - an array or a torch tensor, with its ``sample_rate``; integers are scaled by their type's full scale;
-- a dict as the ``datasets`` library gives it: ``{"array", "sampling_rate"}``, or ``{"bytes", "path"}``.
+- an item of the ``datasets`` library: a dict ``{"array", "sampling_rate"}`` or ``{"bytes", "path"}``, or an
+  ``AudioDecoder`` of torchcodec.
 """
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")  # two letters at least: C:/ is a drive
@@ -71,6 +72,9 @@ def resolve(source: Source, sample_rate: int | None = None) -> Resolved:
         if sample_rate is not None:
             raise AudioError(f"{name}: a dict has its own sampling_rate; leave sample_rate out")
         sample_rate = own_rate
+    elif hasattr(source, "get_all_samples"):
+        decoded = source.get_all_samples()
+        source, sample_rate = decoded.data, int(decoded.sample_rate)
     elif sample_rate is not None and (_is_path(source) or _is_bytes(source) or hasattr(source, "read")):
         raise AudioError(f"{name}: a file has its own sample rate; leave sample_rate out")
     given: Any = source
@@ -109,6 +113,7 @@ def sources_of(sources: Iterable[Source]) -> Iterable[Source]:
         or _is_path(sources)
         or _is_bytes(sources)
         or hasattr(sources, "read")
+        or hasattr(sources, "get_all_samples")
         or getattr(sources, "ndim", 2) < 2
     )
     if is_single or not isinstance(sources, Iterable):
