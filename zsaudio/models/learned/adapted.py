@@ -15,16 +15,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
-from zsaudio.models.identity import probe, same_encoder
+from zsaudio.models.identity import probe
+from zsaudio.models.learned.folder import explain_damage, read_folder
 
 MODEL_TYPE = "zsaudio-adapted"
 REACH_S = 1.0
@@ -129,24 +127,17 @@ class Adapted(LogitsByComparing):
     @classmethod
     def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Adapted":
         """Read what ``save`` wrote; ``load_base`` loads the other model by its name."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        base: Any = load_base(config["base"])
-        try:
-            arrays = load_file(folder / "model.safetensors")
-            keys, kept = arrays["keys"], arrays["probe"]
-        except (OSError, KeyError, SafetensorError) as error:
-            raise ModelError(f"{folder}: damaged ({error})") from error
-        if not same_encoder(probe(base), kept):
-            raise ModelError(f"{folder}: was made from another version of '{config['base']}'; adapt it again")
-        return cls(
-            base,
-            config["base"],
-            keys,
-            tuple(config["labels"]),
-            config["strength"],
-            config["sharpness"],
-            str(folder),
-        )
+        with explain_damage(folder):
+            config, arrays, base = read_folder(folder, load_base)
+            return cls(
+                base,
+                config["base"],
+                arrays["keys"],
+                tuple(config["labels"]),
+                config["strength"],
+                config["sharpness"],
+                str(folder),
+            )
 
 
 def local_mean(frames: np.ndarray, reach: int) -> np.ndarray:

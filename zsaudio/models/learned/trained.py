@@ -15,16 +15,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
-from zsaudio.models.identity import probe, same_encoder
+from zsaudio.models.identity import probe
 from zsaudio.models.learned.class_tables import (
     AttributeTable,
     Taxonomy,
@@ -32,6 +29,7 @@ from zsaudio.models.learned.class_tables import (
     write_descriptions,
 )
 from zsaudio.models.learned.compatibility import METHODS, Compatibility
+from zsaudio.models.learned.folder import explain_damage, read_folder
 from zsaudio.models.learned.semantics import Semantics
 
 MODEL_TYPE = "zsaudio-trained"
@@ -155,36 +153,27 @@ class Trained(LogitsByComparing):
     @classmethod
     def load(cls, folder: Path, load_base: Callable[[str], Model]) -> "Trained":
         """Read what ``save`` wrote; ``load_base`` loads the encoder by its name."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        base: Any = load_base(config["base"])
-        try:
-            arrays = load_file(folder / "model.safetensors")
-            compatibility = METHODS[config["method"]](**config["parameters"]).restore(arrays)
-        except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder}: damaged ({error})") from error
-        if not same_encoder(probe(base), arrays["probe"]):
-            raise ModelError(
-                f"{folder}: was trained on another version of '{config['base']}'; train it again"
+        with explain_damage(folder):
+            config, arrays, base = read_folder(folder, load_base)
+            taxonomy = folder / "taxonomy.json"
+            semantics = Semantics(
+                base.encode_text,
+                config["semantics"],
+                attributes=AttributeTable.read(folder / "attributes.csv"),
+                descriptions=read_descriptions(folder / "descriptions.csv"),
+                taxonomy=Taxonomy.read(taxonomy) if taxonomy.exists() else None,
             )
-        taxonomy = folder / "taxonomy.json"
-        semantics = Semantics(
-            base.encode_text,
-            config["semantics"],
-            attributes=AttributeTable.read(folder / "attributes.csv"),
-            descriptions=read_descriptions(folder / "descriptions.csv"),
-            taxonomy=Taxonomy.read(taxonomy) if taxonomy.exists() else None,
-        )
-        return cls(
-            base,
-            config["base"],
-            compatibility,
-            semantics,
-            tuple(config["classes"]),
-            config["window_s"],
-            LogitScale(**config["logit_scale"]),
-            str(folder),
-            tuple(config.get("held_out", ())),
-        )
+            return cls(
+                base,
+                config["base"],
+                METHODS[config["method"]](**config["parameters"]).restore(arrays),
+                semantics,
+                tuple(config["classes"]),
+                config["window_s"],
+                LogitScale(**config["logit_scale"]),
+                str(folder),
+                tuple(config.get("held_out", ())),
+            )
 
 
 def base_logits(base: Encoder, means: np.ndarray, bank: LabelBank) -> np.ndarray:
