@@ -127,16 +127,11 @@ def test_exec_runs_a_command_per_event(listen: Listen, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("command", "complaint"),
-    [
-        ("no-such-program {label}", "command 'no-such-program' cannot be run (No such file or directory)"),
-        (f"{PYTHON} 'raise SystemExit(3)'", f"command '{sys.executable}' failed with exit code 3"),
-    ],
-)
-def test_a_command_that_fails_is_one_line(listen: Listen, command: str, complaint: str) -> None:
+def test_a_command_that_fails_is_one_line(listen: Listen) -> None:
+    command = f"{PYTHON} 'raise SystemExit(3)'"
     code, out, err = listen("--simulate", "beep.wav", "--labels", "440", "--exec", command, "-q")
-    assert (code, len(out), err) == (0, 1, [f"zsaudio: {complaint}"])
+    assert (code, len(out)) == (0, 1)
+    assert err == [f"zsaudio: command '{sys.executable}' failed with exit code 3"]
 
 
 def test_early_runs_the_command_when_the_event_begins(listen: Listen, tmp_path: Path) -> None:
@@ -157,7 +152,11 @@ def test_early_runs_the_command_when_the_event_begins(listen: Listen, tmp_path: 
         ((*LABELS, "--simulate", "tones.wav", "--input", "2"), "leave out --input and --rate"),
         ((*LABELS, "--simulate", "tones.wav", "--exec", "'"), "command ': no closing quotation"),
         ((*LABELS, "--simulate", "tones.wav", "--exec", ""), "the command to run is empty"),
+        ((*LABELS, "--simulate", "tones.wav", "--exec", "no-such {label}"), "there is no program 'no-such'"),
+        ((*LABELS, "--simulate", "tones.wav", "--exec", "echo {lable}"), "unknown field {lable}; known are"),
+        (("--labels", "-x", "--simulate", "tones.wav", "--exec", "echo {label}"), "write -- before {label}"),
         ((*LABELS, "--simulate", "tones.wav", "--early"), "give one with --exec"),
+        ((*LABELS, "--simulate", "tones.wav", "--cooldown", "5"), "give one with --exec"),
         ((*LABELS, "--simulate", "tones.wav", "--record", "tones.wav"), "tones.wav: cannot be written to"),
         ((*LABELS, "--simulate", "tones.wav", "--threshold", "2"), "threshold must be above 0 and below 1"),
     ],
@@ -208,20 +207,21 @@ def test_a_computer_that_is_too_slow_says_so(listen: Listen, monkeypatch: pytest
 
 
 @POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ctrl_c_ends_in_good_order(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / "long.wav", tone(440, 60.0), 16_000)
     process = start("--simulate", tmp_path / "long.wav", *LABELS, "--jsonl", "--record", tmp_path)
     assert process.stdout
     assert process.stderr
     assert "listening to" in read_line(process.stderr)
     time.sleep(1.0)
-    process.send_signal(number)
+    process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=30)
     event = json.loads(out)
     assert (process.returncode, err, event["label"], event["onset"]) == (0, "", "440", 0.0)
     assert 0.5 < event["offset"] < 10
-    assert soundfile.info(event["recording"]).duration == pytest.approx(event["offset"], abs=0.01)
+    kept_s = soundfile.info(event["recording"]).duration
+    assert -0.01 < kept_s - event["offset"] < 0.26  # what there is of the second after the event
 
 
 @POSIX

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, TextIO, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -33,6 +33,13 @@ def _set_debug(value: bool) -> bool:
     global debug
     debug = value
     return value
+
+
+def seconds(name: str, text: str, default: str | bool = False) -> Any:
+    """Return an option in seconds that shapes events."""
+    return typer.Option(
+        name, min=0.0, metavar="SECONDS", help=text, show_default=default, rich_help_panel=EVENTS
+    )
 
 
 Inputs = Annotated[

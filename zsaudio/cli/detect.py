@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,17 +31,6 @@ class DetectFormat(StrEnum):
     textgrid = "textgrid"
 
 
-def _seconds(name: str, text: str, default: str) -> Any:
-    return typer.Option(
-        name,
-        min=0.0,
-        metavar="SECONDS",
-        help=text,
-        show_default=default,
-        rich_help_panel=common.EVENTS,
-    )
-
-
 def detect(
     inputs: common.Inputs,
     labels: common.Labels = None,
@@ -55,19 +44,22 @@ def detect(
     threshold: common.Threshold = None,
     sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
-        float | None, _seconds("--min-duration", "Drop events that are shorter.", "0")
+        float | None, common.seconds("--min-duration", "Drop events that are shorter.", "0")
     ] = None,
     merge_gap: Annotated[
-        float | None, _seconds("--merge-gap", "Join events of a label with a shorter gap.", "1")
+        float | None, common.seconds("--merge-gap", "Join events of a label with a shorter gap.", "1")
     ] = None,
-    smooth: Annotated[float | None, _seconds("--smooth", "Average scores over this length.", "3")] = None,
+    smooth: Annotated[
+        float | None, common.seconds("--smooth", "Average scores over this length.", "3")
+    ] = None,
     median: Annotated[
-        float | None, _seconds("--median", "Length of a median filter over the scores.", "0")
+        float | None, common.seconds("--median", "Length of a median filter over the scores.", "0")
     ] = None,
-    window: Annotated[float | None, _seconds("--window", "Length of a window.", "by model")] = None,
-    hop: Annotated[float | None, _seconds("--hop", "Distance between windows.", "by model")] = None,
+    window: Annotated[float | None, common.seconds("--window", "Length of a window.", "by model")] = None,
+    hop: Annotated[float | None, common.seconds("--hop", "Distance between windows.", "by model")] = None,
     overlap: Annotated[
-        float | None, _seconds("--overlap", "Overlap of windows; another way to give --hop.", "by model")
+        float | None,
+        common.seconds("--overlap", "Overlap of windows, in place of --hop.", "by model"),
     ] = None,
     recursive: common.Recursive = True,
     channel: common.Channel = None,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.recognizer import Recognizer
 
+_SOURCE, _ACTIONS = "Microphone", "What to do with events"
+
 
 def listen(
     labels: common.Labels = None,
@@ -31,57 +33,94 @@ def listen(
         typer.Option(
             "--input",
             "-i",
+            metavar="NAME",
             help="Microphone: its number, or part of its name.",
             show_default="the system's default",
+            rich_help_panel=_SOURCE,
         ),
     ] = None,
-    list_inputs: Annotated[bool, typer.Option("--list-inputs", help="List the microphones.")] = False,
+    list_inputs: Annotated[
+        bool, typer.Option("--list-inputs", help="List the microphones.", rich_help_panel=_SOURCE)
+    ] = False,
     rate: Annotated[
         int | None,
-        typer.Option("--rate", help="Sample rate of the microphone, in Hz.", show_default="its own"),
+        typer.Option(
+            "--rate",
+            metavar="HZ",
+            help="Sample rate of the microphone.",
+            show_default="its own",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
-    channel: common.Channel = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            "--channel",
+            metavar="N",
+            min=0,
+            help="Take this channel; 0 is the first.",
+            show_default="mean of all",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = None,
     simulate: Annotated[
         str | None,
-        typer.Option("--simulate", metavar="FILE", help="Play a file in real time in place of a microphone."),
+        typer.Option(
+            "--simulate",
+            metavar="FILE",
+            help="Play a file in real time in place of a microphone.",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
     threshold: common.Threshold = None,
     sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
-        float | None,
-        typer.Option("--min-duration", min=0.0, metavar="SECONDS", help="Drop events that are shorter."),
+        float | None, common.seconds("--min-duration", "Drop events that are shorter.", "0")
     ] = None,
     merge_gap: Annotated[
-        float | None,
-        typer.Option(
-            "--merge-gap", min=0.0, metavar="SECONDS", help="Join events of a label no further apart."
-        ),
+        float | None, common.seconds("--merge-gap", "Join events of a label with a shorter gap.", "1")
     ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option("--hop", min=0.0, metavar="SECONDS", help="How often the sound is looked at."),
-    ] = None,
+    hop: Annotated[float | None, common.seconds("--hop", "Time between scores.", "by model")] = None,
     lookahead: Annotated[
         float | None,
-        typer.Option(
-            "--lookahead",
-            min=0.0,
-            metavar="SECONDS",
-            help="Sound after a moment that its scores wait for: less is earlier, more is more exact.",
+        common.seconds(
+            "--lookahead", "Audio after a frame that its score waits for: less is earlier and less exact."
         ),
     ] = None,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print events as JSON lines, for other programs.")
+        bool,
+        typer.Option("--jsonl", help="Print events as JSON lines.", rich_help_panel=_ACTIONS),
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option("--record", metavar="DIR", help="Keep the sound around each event as FLAC."),
+        typer.Option(
+            "--record",
+            metavar="DIR",
+            help="Keep the audio around each event as FLAC.",
+            rich_help_panel=_ACTIONS,
+        ),
     ] = None,
     pre_roll: Annotated[
-        float, typer.Option("--pre-roll", min=0, max=60, help="Seconds before an event to keep.")
+        float,
+        typer.Option(
+            "--pre-roll",
+            metavar="SECONDS",
+            min=0,
+            max=60,
+            help="Audio before an event to keep.",
+            rich_help_panel=_ACTIONS,
+        ),
     ] = 2.0,
     post_roll: Annotated[
-        float, typer.Option("--post-roll", min=0, max=60, help="Seconds after an event to keep.")
+        float,
+        typer.Option(
+            "--post-roll",
+            metavar="SECONDS",
+            min=0,
+            max=60,
+            help="Audio after an event to keep.",
+            rich_help_panel=_ACTIONS,
+        ),
     ] = 1.0,
     exec_: Annotated[
         str | None,
@@ -89,12 +128,27 @@ def listen(
             "--exec",
             metavar="COMMAND",
             help="Run a command per event, without a shell, with its {label}, {score}, {onset} and {time}.",
+            rich_help_panel=_ACTIONS,
         ),
     ] = None,
     early: Annotated[
         bool,
-        typer.Option("--early", help="Run the command when an event begins, not when it is over."),
+        typer.Option(
+            "--early",
+            help="Run the command when an event begins, not when it has ended.",
+            rich_help_panel=_ACTIONS,
+        ),
     ] = False,
+    cooldown: Annotated[
+        float,
+        typer.Option(
+            "--cooldown",
+            metavar="SECONDS",
+            min=0,
+            help="Least time between two commands for the same label.",
+            rich_help_panel=_ACTIONS,
+        ),
+    ] = 0.0,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
     debug: common.Debug = False,
@@ -122,9 +176,13 @@ def listen(
             if record
             else None
         )
-        runner = CommandRunner(exec_, source.clock, not on_screen) if exec_ is not None else None
-        if early and runner is None:
-            raise OptionError("--early says when to run a command: give one with --exec")
+        runner = None
+        if exec_ is not None:
+            runner = CommandRunner(exec_, source.clock, not on_screen, cooldown_s=cooldown)
+            runner.check(label.name for label in label_set if not label.background)
+        elif early or cooldown:
+            name = "early" if early else "cooldown"
+            raise OptionError(f"--{name} is about the command to run: give one with --exec")
 
         from zsaudio.detection.hysteresis import DetectionOptions
         from zsaudio.listening.session import ListenSession

@@ -3,13 +3,18 @@
 What goes wrong is logged, and the session goes on.
 """
 
+import io
 import logging
+import math
 import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +22,7 @@ import numpy as np
 
 from zsaudio.audio.live import Clock
 from zsaudio.errors import OptionError
+from zsaudio.files import write_atomically
 from zsaudio.results import Event
 
 log = logging.getLogger("zsaudio")
@@ -24,6 +30,9 @@ log = logging.getLogger("zsaudio")
 _KEPT_S = 300.0  # of audio in memory: the longest clip
 _MOST_KEPT = 32_000_000  # samples, for devices with high rates
 _MOST_COMMANDS = 16  # at a time
+_FIELD = re.compile(r"\{(\w+)\}")
+_FIELDS = ("label", "score", "onset", "time")
+_ABANDONED_S = 60.0  # age of an unfinished clip that no running session can be writing
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class ClipKeeper:
             probe.unlink()
         except OSError as error:
             raise OptionError(f"{folder}: cannot be written to ({error.strerror})") from error
+        _remove_unfinished(folder)
         self._folder, self._rate, self._clock = folder, sample_rate, clock
         self._before, self._after = round(before_s * sample_rate), round(after_s * sample_rate)
         room = min(round(_KEPT_S * sample_rate), _MOST_KEPT)
@@ -117,10 +127,27 @@ class ClipKeeper:
             seconds = (end - start) / self._rate
             log.warning("%s: the event is long; its last %.0f s are kept", clip.path, seconds)
         samples = self._memory[np.arange(start, end) % len(self._memory)]
+        flac = io.BytesIO()
+        soundfile.write(flac, samples, self._rate, format="FLAC", subtype="PCM_16")
         try:
-            soundfile.write(clip.path, samples, self._rate, format="FLAC", subtype="PCM_16")
-        except (OSError, soundfile.LibsndfileError) as error:
-            log.error("%s: cannot be written (%s)", clip.path, error)
+            write_atomically(clip.path, flac.getvalue())
+        except OSError as error:
+            log.error("%s: cannot be written (%s)", clip.path, error.strerror or error)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove clips that a session did not finish because it was killed, and report it."""
+    removed = 0
+    for path in folder.glob("*.flac.*.partial"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
+                removed += 1
+        except OSError:
+            continue
+    if removed:
+        clips = "1 clip" if removed == 1 else f"{removed} clips"
+        log.warning("%s: removed %s that an earlier session left unfinished", folder, clips)
 
 
 class CommandRunner:
@@ -135,38 +162,62 @@ class CommandRunner:
     clock
         Time of day of an event's onset.
     show_output
-        Show what commands print, on stderr.
+        Show what commands print, on stderr; otherwise it is discarded.
+    cooldown_s
+        After a command for a label, run none for the same label until this many seconds later.
 
     Raises
     ------
     OptionError
-        If the command is empty or lacks a closing quotation mark.
+        If the command is empty, lacks a closing quotation mark, has an unknown field or names no program.
     """
 
-    def __init__(self, template: str, clock: Clock, show_output: bool = False) -> None:
+    def __init__(
+        self, template: str, clock: Clock, show_output: bool = False, *, cooldown_s: float = 0.0
+    ) -> None:
         try:
             self._words = shlex.split(template)
         except ValueError as error:
             raise OptionError(f"command {template}: {str(error).lower()}") from error
         if not self._words:
             raise OptionError("the command to run is empty")
-        self._clock, self._show_output = clock, show_output
+        for field in _FIELD.findall(template):
+            if field not in _FIELDS:
+                known = ", ".join(f"{{{name}}}" for name in _FIELDS)
+                raise OptionError(f"command {template}: unknown field {{{field}}}; known are {known}")
+        program = self._words[0]
+        if not _FIELD.search(program) and shutil.which(program) is None:
+            raise OptionError(f"command {template}: there is no program '{program}'")
+        self._clock, self._show_output, self._cooldown_s = clock, show_output, cooldown_s
         self._running: list[subprocess.Popen[bytes]] = []
+        self._ran: dict[str, float] = {}  # onset of the last event with a command, by label
+
+    def check(self, labels: Iterable[str]) -> None:
+        """Raise OptionError for a label that the command would take for an option."""
+        for label in labels:
+            if self._is_option(label):
+                raise OptionError(
+                    f"label '{label}' would be an option of '{self._words[0]}': write -- before {{label}}"
+                )
 
     def run(self, label: str, score: float, onset: float) -> None:
         """Start the command for an event."""
         self.reap()
+        if onset - self._ran.get(label, -math.inf) < self._cooldown_s:
+            return
+        if self._is_option(label):
+            self._complain(f"is not run for '{label}', which would be an option: write -- before {{label}}")
+            return
         if len(self._running) >= _MOST_COMMANDS:
             self._complain(f"is not run for '{label}': {_MOST_COMMANDS} of them are still running")
             return
         values = {
-            "{label}": label,
-            "{score}": f"{score:.4f}",
-            "{onset}": f"{onset:.3f}",
-            "{time}": self._clock.at(onset).isoformat(timespec="milliseconds"),
+            "label": label,
+            "score": f"{score:.4f}",
+            "onset": f"{onset:.3f}",
+            "time": self._clock.at(onset).isoformat(timespec="milliseconds"),
         }
-        pattern = re.compile("|".join(map(re.escape, values)))
-        words = [pattern.sub(lambda found: values[found.group()], word) for word in self._words]
+        words = [_FIELD.sub(lambda found: values[found.group(1)], word) for word in self._words]
         output = _stderr() if self._show_output else subprocess.DEVNULL
         try:
             # in a process group of its own: Ctrl-C ends the session, not the commands that it started
@@ -177,6 +228,7 @@ class CommandRunner:
             self._complain(f"cannot be run ({getattr(error, 'strerror', None) or error})")
         else:
             self._running.append(process)
+            self._ran[label] = onset
 
     def reap(self) -> None:
         """Log the commands that have failed since the last call."""
@@ -187,15 +239,46 @@ class CommandRunner:
             elif process.returncode:
                 self._complain(f"was ended by signal {-process.returncode}")
 
-    def finish(self, wait_s: float = 2.0) -> None:
-        """Wait a moment for the last commands; those that take longer go on by themselves."""
+    def finish(self, wait_s: float = 5.0) -> None:
+        """Wait for the last commands; end those that take longer, with what they have started."""
+        self._wait(wait_s)
+        if not self._running:
+            return
+        n_left = len(self._running)
+        for end in ("SIGTERM", "SIGKILL"):
+            for process in self._running:
+                _send(process, end)
+            until = time.monotonic() + 1.0
+            while any(process.poll() is None for process in self._running) and time.monotonic() < until:
+                time.sleep(0.02)
+        self._running.clear()
+        self._complain(f"was still running {n_left} time{'s' * (n_left != 1)} at the end, and was ended")
+
+    def _wait(self, wait_s: float) -> None:
         until = time.monotonic() + wait_s
+        self.reap()
         while self._running and time.monotonic() < until:
             time.sleep(0.02)
             self.reap()
 
+    def _is_option(self, label: str) -> bool:
+        """Return whether a label begins an argument with ``-``, without a ``--`` before it."""
+        before = self._words[: self._words.index("--")] if "--" in self._words else self._words
+        return label.startswith("-") and any(word.startswith("{label}") for word in before[1:])
+
     def _complain(self, what: str) -> None:
         log.error("command '%s' %s", self._words[0], what)
+
+
+def _send(process: "subprocess.Popen[bytes]", name: str) -> None:
+    """Send a signal to a command and all that it has started."""
+    try:
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, getattr(signal, name))
+    except OSError:  # it has ended by itself
+        return
 
 
 def _stderr() -> int:

@@ -76,7 +76,7 @@ class ListenSession:
     Raises
     ------
     OptionError
-        If ``early`` is set without a runner.
+        If ``early`` is set without a runner, or the runner's command would take a label for an option.
     """
 
     def __init__(
@@ -97,6 +97,8 @@ class ListenSession:
         self._view = view or View()
         self._keeper, self._runner, self._early = keeper, runner, early
         self._labels = [label.name for label in recognizer.labels if not label.background]
+        if runner is not None:
+            runner.check(self._labels)
         self._ongoing: dict[str, Ongoing] = {}
         self.n_events = 0
         self.error: AudioError | None = None
@@ -112,14 +114,16 @@ class ListenSession:
         session = self._recognizer.session(
             self._source.sample_rate, options=self._options, on_scores=self._scores
         )
-        with one_thread(self._recognizer.model), self._view:
-            for block in self._blocks():
-                self._events(session.push(block))
-            self._events(session.flush())
-        if self._keeper:
-            self._keeper.finish()
-        if self._runner:
-            self._runner.finish()
+        try:
+            with one_thread(self._recognizer.model), self._view:
+                for block in self._blocks():
+                    self._events(session.push(block))
+                self._events(session.flush())
+        finally:
+            if self._keeper:
+                self._keeper.finish()
+            if self._runner:
+                self._runner.finish()
 
     def _blocks(self) -> Iterator[np.ndarray]:
         try:

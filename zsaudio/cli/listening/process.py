@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ending_on_signals(source: "LiveBlocks") -> Iterator[None]:
-    """Let SIGINT (Ctrl-C) and SIGTERM end the source, so that open events are still reported."""
+    """Let SIGINT (Ctrl-C), SIGTERM and SIGHUP end the source, so that open events are still reported."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -25,7 +25,10 @@ def ending_on_signals(source: "LiveBlocks") -> Iterator[None]:
         for one, handler in before.items():
             signal.signal(one, handler)
 
-    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        ending.append(signal.SIGHUP)
+    before = {one: signal.signal(one, end) for one in ending}
     try:
         yield
     finally:
