@@ -9,6 +9,7 @@ import pytest
 from conftest import ToneModel, approx, tone
 from tone_speech import ToneSpeech
 
+from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import AudioError, ModelError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.recognizer import Recognizer
@@ -181,6 +182,25 @@ def test_other_labels_share_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_recognizers_are_shown_by_their_labels_and_models(recognizer: Recognizer) -> None:
     assert repr(recognizer) == "Recognizer(LabelSet(['440', '1000']), model='tones')"
+
+
+def test_a_plot_shows_events_and_scores_of_any_source(write_wav: Callable[..., Path]) -> None:
+    pytest.importorskip("matplotlib")
+    samples = np.concatenate([tone(100, 1.0), tone(440, 2.0), tone(100, 1.0)])
+    path = write_wav("a.wav", samples)
+    recognizer = Recognizer(LabelSet([*LABELS, Label("100", background=True)]), ToneModel())
+    for source, rate in ((path, None), (path.open("rb"), None), (path.read_bytes(), None), (samples, 16_000)):
+        figure = recognizer.plot(source, rate, options=DetectionOptions(smooth_s=0.0))
+        spectrogram, *lanes = figure.axes
+        assert spectrogram.get_xlim() == (0.0, 4.0) and len(spectrogram.images) == 1
+        assert [lane.get_ylabel() for lane in lanes] == LABELS
+        assert "1 event" in spectrogram.get_title(loc="left")
+        (bar,) = lanes[0].collections[-1].get_paths()
+        assert bar.get_extents().intervalx.tolist() == [1.0, 3.0]
+    png = figure._repr_png_()  # type: ignore[attr-defined]
+    assert png.startswith(b"\x89PNG")
+    with pytest.raises(AudioError, match="no such file"):
+        recognizer.plot("none.wav")
 
 
 def test_threads_share_a_recognizer() -> None:

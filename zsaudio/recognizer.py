@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.threads import running_model
 from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Events, Tags
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("zsaudio")
 
@@ -293,6 +296,40 @@ class Recognizer:
             channel=channel,
             on_scores=on_scores,
         )
+
+    def plot(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        options: DetectionOptions | None = None,
+        channel: int | None = None,
+    ) -> "Figure":
+        """Return a figure of one recording: spectrogram, scores of the labels over time, and events.
+
+        Needs matplotlib, the extra ``plot``. Takes what ``detect`` takes. Notebooks show the figure;
+        ``figure.savefig(path)`` writes it.
+
+        Raises
+        ------
+        AudioError
+            If the source cannot be used; the message says why.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from zsaudio.output.plot import ScoreCurves, clip_figure, require_matplotlib
+
+        require_matplotlib()
+        options = options or DetectionOptions()
+        if hasattr(source, "read"):
+            source = source.read()  # it is read twice
+        curves = ScoreCurves()
+        (clip,) = self.detect_batch(
+            [source], sample_rate, options=options, channel=channel, on_scores=curves.add
+        )
+        _raise_or_warn(clip.error)
+        reported = [label for label in self.labels if not label.background]
+        return clip_figure(clip, source, curves, reported, options, sample_rate=sample_rate, channel=channel)
 
     def session(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,35 +86,48 @@ def draw_clip(
     path: Path,
     channel: int | None = None,
 ) -> None:
-    """Draw a recording into an image file.
+    """Draw a recording into an image file, in the format that the path's suffix names.
+
+    The other arguments are those of ``clip_figure``.
+    """
+    save_figure(clip_figure(clip, source, curves, labels, options, channel=channel), path, dpi=110)
+
+
+def clip_figure(
+    clip: ClipEvents,
+    source: Source,
+    curves: ScoreCurves,
+    labels: Sequence[Label],
+    options: DetectionOptions,
+    *,
+    sample_rate: int | None = None,
+    channel: int | None = None,
+) -> "Figure":
+    """Return a figure of a recording; notebooks show it as an image.
 
     Parameters
     ----------
     clip
         The recording's events.
-    source, channel
+    source, sample_rate, channel
         The recording itself, which is read once more for its spectrogram.
     curves
         Its scores.
     labels
         The labels that the scores are of, without background.
     options
-        How the events were found; for the thresholds.
-    path
-        The file to write, in the format that its suffix names.
+        The options with which the events were found; for the thresholds.
     """
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
     edges, scores = curves.arrays()
     thresholds, _ = options.thresholds(labels)
     lanes = _choose_lanes(clip, labels, scores)
     height = 0.62 if len(lanes) < 7 else 0.5  # inches a lane
-    figure = Figure(figsize=(14, 3.4 + height * len(lanes)), layout="constrained")
+    figure = _new_figure(figsize=(14, 3.4 + height * len(lanes)), layout="constrained")
     axes = figure.subplots(
         1 + len(lanes), 1, sharex=True, squeeze=False, height_ratios=[2.6 / height] + [1.0] * len(lanes)
     )[:, 0]
-    _draw_spectrogram(axes[0], source, channel, clip.duration_s)
+    decibels, centres = mel_spectrogram(source, channel, clip.duration_s, sample_rate)
+    _draw_spectrogram(axes[0], decibels, centres, clip.duration_s)
     axes[0].set_title(_title(clip, len(labels) - len(lanes)), loc="left", fontsize=11)
     for number, (axis, index) in enumerate(zip(axes[1:], lanes, strict=True)):
         own = [event for event in clip.events if event.label == labels[index].name]
@@ -123,17 +136,33 @@ def draw_clip(
         spans = [_visible(event, clip.duration_s / 500) for event in own]
         axis.broken_barh(spans, (1.08, 0.3), color=colour, linewidth=0)
     _label_time(axes[-1], clip)
-    save_figure(figure, path, dpi=110)
+    return figure
 
 
-def mel_spectrogram(source: Source, channel: int | None, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+def _new_figure(**options: Any) -> "Figure":
+    """Return a figure that notebooks show, which else needs pyplot."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            image = io.BytesIO()
+            self.savefig(image, format="png", dpi=70)
+            return image.getvalue()
+
+    return NotebookFigure(**options)
+
+
+def mel_spectrogram(
+    source: Source, channel: int | None, duration_s: float, sample_rate: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a recording's mel spectrogram in dB, ``(n_columns, n_bands)``, and the bands' centres in Hz.
 
     Of a long recording, a few frames a column are looked at.
     """
     import librosa
 
-    reader = AudioReader(source, channel=channel)
+    reader = AudioReader(source, sample_rate, channel)
     rate = reader.sample_rate
     size = 2 ** round(np.log2(0.045 * rate))
     step = max(size // 4, int(duration_s * rate / (_COLUMNS * _FRAMES_PER_COLUMN)))
@@ -189,8 +218,7 @@ def _visible(event: Event, least_s: float) -> tuple[float, float]:
     return event.onset + (length - widened) / 2, widened
 
 
-def _draw_spectrogram(axis: "Axes", source: Source, channel: int | None, duration_s: float) -> None:
-    decibels, centres = mel_spectrogram(source, channel, duration_s)
+def _draw_spectrogram(axis: "Axes", decibels: np.ndarray, centres: np.ndarray, duration_s: float) -> None:
     top = float(decibels.max())
     extent = (0.0, duration_s, -0.5, _BANDS - 0.5)
     axis.imshow(
