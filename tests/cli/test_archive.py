@@ -162,3 +162,35 @@ def test_bad_recordings_and_moved_ones(zs: Run) -> None:
     assert "3 unchanged" in zs("index", "there", "-a", "A", "--root", "there").err[0]
     Path("there/c.wav").unlink()
     assert "1 removed" in zs("index", "-a", "A", "--prune").err[0]
+
+
+@pytest.mark.parametrize("name", ["review.csv", "review.txt", "review.json", "review"])
+def test_review_and_adapt(zs: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    load = registry.load_model
+    monkeypatch.setattr(
+        registry, "load_model", lambda m, *how: ToneEncoder() if m == "nano" else load(m, *how)
+    )
+    monkeypatch.setattr(archive, "load_model", registry.load_model)
+    zs("index", "in", "-a", "A")
+    before = zs("search", "A", "450 Hz", "-k", 1, "-f", "csv").rows()[0]
+    ran = zs("search", "A", "450 Hz", "--review", name, "--review-size", 4, "--clips", "cuts")
+    assert ran.code == 0 and "4 candidates; answer yes or no" in ran.err[0]
+    assert len(list(Path("cuts").rglob("*.flac"))) == 4
+    assert "nothing is answered" in zs("adapt", "A", name, "-o", "M").err[0]
+    files = [Path(name)] if Path(name).is_file() else list(Path(name).rglob("*.txt"))
+    for path in files:
+        text = path.read_text()
+        if name.endswith(".json"):
+            choice = [{"result": [{"type": "choices", "value": {"choices": ["no"]}}]}]
+            text = json.dumps([{**task, "annotations": choice} for task in json.loads(text)])
+        elif "?" in text:
+            text = text.replace("?", "No")
+        else:
+            first, *lines = text.splitlines()
+            text = "\n".join([first, *(f"{line}no" for line in lines)])
+        path.write_text(text)
+    ran = zs("adapt", "A", name, "-o", "M")
+    assert ran.code == 0 and "M: nano with 450 Hz (0 yes, 4 no)" in ran.out
+    after = zs("search", "A", "450 Hz", "-k", 1, "-f", "csv", "--model", "M").rows()
+    assert not after or float(after[0]["score"]) < float(before["score"])
+    assert "asks about words" in zs("search", "A", "--like", "in/c.wav", "--review", "x.csv").err[0]

@@ -12,22 +12,24 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from zsaudio.archive.matches import GROUPINGS, Count, Counts, Match, Matches, Where, group_of
-from zsaudio.archive.query import Query, Scorer
-from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
-from zsaudio.archive.store import NewRecording, Shard, Store, Stored, live_recordings
+from zsaudio.archive.corrections import choose, learn
+from zsaudio.archive.matches import GROUPINGS, Count, Counts, Matches, Where, group_of
+from zsaudio.archive.query import SHARPNESS, STRENGTH, Query, Scorer
+from zsaudio.archive.review import USUAL_N, Candidate, read_candidates
+from zsaudio.archive.search import Search
+from zsaudio.archive.sketch import build
+from zsaudio.archive.store import NewRecording, Store, Stored, live_recordings
 from zsaudio.audio.sources import Source
 from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
-from zsaudio.errors import ArchiveError, OptionError, has_result
+from zsaudio.errors import ArchiveError, DataError, OptionError, has_result
 from zsaudio.evaluation.embeddings import as_encoder
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Encoder, Model
@@ -38,9 +40,10 @@ from zsaudio.results import Embeddings
 
 PIPELINE = 1  # counts changes in how audio becomes vectors
 USUAL_K = 10
+INDEXED_FROM = 1_000_000  # vectors; below, an exact search is fast
+_COMPACT_BYTES = 256 * 2**20  # of vectors in a shard
 _SHARD_BYTES = 64 * 2**20
 _COMMIT_S = 20.0  # at least so often, so that little is lost when a run is killed
-_EPSILON_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -396,6 +399,65 @@ class Archive:
         rows = sorted(totals, key=lambda key: (order[key[0]], key[1]))
         return Counts(tuple(Count(*key, *totals[key]) for key in rows), found.problems)
 
+    def candidates(
+        self,
+        labels: LabelSet | str | Iterable[str | Label],
+        n: int = USUAL_N,
+        *,
+        where: Where | None = None,
+        options: DetectionOptions | None = None,
+    ) -> list[Candidate]:
+        """Return stretches to be judged by a person: ``n`` for each label, half best and half unsure.
+
+        See ``zsaudio.archive.corrections.choose``.
+        """
+        if n < 2:
+            raise OptionError(f"at least 2 candidates are needed, not {n}")
+        return choose(self.search(labels, k=20 * n, where=where, options=options), n)
+
+    def adapt(
+        self,
+        judged: Iterable[Candidate] | str | os.PathLike[str],
+        *,
+        strength: float = STRENGTH,
+        sharpness: float = SHARPNESS,
+    ) -> Adapted:
+        """Return a model that has learned from what a person said of stretches, without listening again.
+
+        Where the answer is yes, the stretch becomes an example of its label, where it is no, a
+        counter-example (``zsaudio.models.learned.adapted``). Those of a model that the archive was opened with,
+        if it had learned before, are kept.
+
+        Parameters
+        ----------
+        judged
+            Candidates with answers, or a file or folder of them (``zsaudio.archive.review``).
+        strength, sharpness
+            As for ``Adapted``.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be used, nothing is answered, or no recording of it is in the archive.
+        """
+        if isinstance(judged, (str, os.PathLike)):
+            judged = read_candidates(
+                judged, {each.path: self.path_of(each.path) for each in self.recordings()}
+            )
+        answered = [each for each in judged if each.answer is not None]
+        if not answered:
+            raise DataError("nothing is answered: write yes or no for some candidates")
+        labels = LabelSet(list(dict.fromkeys(each.label for each in answered)))
+        shards, _ = self._store.shards()
+        keys = learn(answered, labels, shards, self._scorer(Query(labels)), self.path_of, self.hop_s)
+        model: Any = self.model
+        before = (
+            model
+            if isinstance(model, Adapted)
+            else Adapted(model, self.model_name, np.zeros((0, model.dim), np.float32), ())
+        )
+        return keys.added_to(replace(before, strength=strength, sharpness=sharpness))
+
     def embed(self, source: Source, sample_rate: int | None = None) -> np.ndarray:
         """Return the vector ``(dim,)`` of a sound, float32: the mean over its stretches, for ``like``."""
         (clip,) = embed_stretches(self._stretches, [source], 1, sample_rate=sample_rate)
@@ -444,50 +506,25 @@ class Archive:
     def _collect(
         self, query: Query, where: Where | None, options: DetectionOptions, k: int | None, detect: bool
     ) -> Matches:
-        """Search shard by shard; keep the best of each label."""
-        shards, damaged = self._store.shards()
-        live = live_recordings(shards)
-        where = where or Where()
-        scorer = self._scorer(query)
-        half, gap = (
-            int(seconds / self.hop_s + _EPSILON_S) for seconds in (options.smooth_s / 2, options.merge_gap_s)
-        )
-        on = options.thresholds(query.reported)[0]
-        flat = replace(options, smooth_s=0.0, median_s=0.0)
-        found: list[list[Match]] = [[] for _ in query.reported]
-        for shard in shards:
-            rows = where.rows(shard, live[shard.name])
-            if not rows.any():
-                continue
-            smoothed = smooth(scorer.scores(shard.vectors, shard.starts), shard.owner, half, on)
-            smoothed[~rows] = 0.0
-            for number, label in enumerate(query.reported):
-                column = np.ascontiguousarray(smoothed[:, number])
-                if detect:
-                    spans = detected_spans(column, shard.owner, shard.onsets, shard.offsets, label, flat, gap)
-                else:
-                    spans = best_spans(column, shard.owner, k or USUAL_K, options.off_ratio, gap)
-                found[number] += [self._match(shard, span, label.name) for span in spans]
-                found[number] = sorted(found[number], key=lambda match: -match.score)[:k]
-        return Matches(tuple(match for own in found for match in own), tuple(damaged))
+        search = Search(self._store, self._scorer(query), query, where or Where(), options, self.hop_s)
+        return search.detected(k, self.path_of) if detect else search.best(k or USUAL_K, self.path_of)
 
-    def _match(self, shard: Shard, span: Span, label: str) -> Match:
-        recording = shard.recordings[shard.owner[span.peak]]
-        started = datetime.fromisoformat(recording.started) if recording.started else None
-        onset = float(shard.onsets[span.first])
-        return Match(
-            label,
-            span.score,
-            self.path_of(recording.path),
-            onset,
-            float(shard.offsets[span.last]),
-            float(shard.onsets[span.peak] + shard.offsets[span.peak]) / 2,
-            started + timedelta(seconds=onset) if started else None,
-            float(shard.loudness[span.first : span.last + 1].max()),
-            recording.duration_s,
-            recording.sample_rate,
-            started,
-        )
+    def optimize(self) -> bool:
+        """Put shards together, and index them where there are more than a million vectors.
+
+        Returns
+        -------
+        indexed
+            Whether there is an index now. With one, ``search`` without ``min_score`` looks at likely vectors
+            only; those that are added later are all looked at, until the next ``optimize``.
+        """
+        with self._store.locked():
+            self._store.compact(max(1, _COMPACT_BYTES // (2 * int(self._header["dim"]))))
+            shards, _ = self._store.shards()
+            if sum(shard.n_rows for shard in shards) < INDEXED_FROM:
+                return False
+            build(shards).save(self._store)
+        return True
 
 
 def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zsaudio.detection.scoring import to_scores
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import Encoder, LabelBank
+from zsaudio.models.base import EmbeddingBank, Encoder, LabelBank
 
 STRENGTH, SHARPNESS = 10.0, 5.5
 _CHUNK = 4096  # rows that are made float32 together: they stay in a CPU's cache
@@ -84,6 +84,15 @@ class Scorer:
     def keys(self) -> list[tuple[np.ndarray, int]]:
         """The sounds as unit vectors, with 1 for like and -1 for unlike."""
         return self._keys
+
+    def vectors(self) -> np.ndarray | None:
+        """Return vectors whose inner product with a row says how good it is; None: there are none."""
+        parts = [keys for keys, sign in self._keys if sign > 0]
+        if self._bank is not None:
+            if not isinstance(self._bank, EmbeddingBank):
+                return None
+            parts.append(self._bank.embeddings[~self._background])
+        return np.concatenate(parts)
 
     def scores(self, vectors: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return the scores ``(n_rows, n_reported)`` of vectors ``(n_rows, dim)``.

@@ -19,11 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zsaudio.errors import ArchiveError, MissingExtraError
+from zsaudio.files import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -343,7 +345,7 @@ class Store:
             # one batch, so that its vectors are one array; none would lose the schema's place
             writer.write_table(table, max_chunksize=max(1, table.num_rows))
         with self._writing():
-            self._put(f"{_SHARDS}/{number:08}.arrow", sink.getvalue())
+            self._put(f"{_SHARDS}/{number:08}.arrow", sink.getvalue().to_pybytes())
 
     def _open(self, name: str) -> Shard:
         import pyarrow as pa
@@ -379,25 +381,15 @@ class Store:
 
         return bool(self._files.get_file_info(self._path(name)).type == FileType.File)
 
-    def _put(self, name: str, content: Any) -> None:
+    def _put(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
         path = self._path(name)
-        if not self.is_local:  # an object appears when its upload is complete
+        if self.is_local:
+            write_atomically(Path(path), content, durable=True)
+            _sync_folder(os.path.dirname(path))
+        else:  # an object appears when its upload is complete
             with self._files.open_output_stream(path) as file:
                 file.write(content)
-            return
-        partial = path + ".partial"
-        try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError:
-            if os.path.exists(partial):
-                os.unlink(partial)
-            raise
-        _sync_folder(os.path.dirname(path))
 
     def _delete(self, name: str) -> None:
         try:

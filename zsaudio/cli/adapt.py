@@ -17,7 +17,10 @@ def adapt(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="nano, clap, a Hugging Face id, or a folder.", show_default=False
+            metavar="MODEL",
+            help="nano, clap, a Hugging Face id, or a folder; or an archive, with the answers to "
+            "'search --review' as data.",
+            show_default=False,
         ),
     ],
     data: Data,
@@ -62,6 +65,9 @@ def adapt(
     """
     common.set_verbosity(verbose, quiet)
     check_output(output)
+    if (Path(model) / "archive.json").is_file():
+        _adapt_archive(model, Path(data), output, device, dtype, strength, sharpness)
+        return
     from zsaudio.evaluation.datasets import read_dataset
     from zsaudio.learning.adapt import adapt as run
 
@@ -96,3 +102,20 @@ def adapt(
     print(f"{output}: {model} with examples of {counts}{tuned}")
     if dataset.problems or progress.n_failed:
         sys.exit(1)
+
+
+def _adapt_archive(
+    location: str, judged: Path, output: Path, device: str, dtype: str, strength: float, sharpness: float
+) -> None:
+    """Learn from what a person said of stretches of an archive."""
+    from zsaudio.archive.archive import Archive
+
+    archive = Archive.open(location, device=device, dtype=dtype)
+    adapted = archive.adapt(judged, strength=strength, sharpness=sharpness)
+    adapted.save(output)
+    names = dict.fromkeys((*adapted.labels, *adapted.counter_labels))
+    counts = [
+        f"{name} ({adapted.labels.count(name)} yes, {adapted.counter_labels.count(name)} no)"
+        for name in names
+    ]
+    print(f"{output}: {archive.model_name} with {', '.join(counts)}")

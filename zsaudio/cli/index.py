@@ -71,6 +71,14 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove recordings from the archive whose files are gone.")
     ] = False,
+    optimize: Annotated[
+        bool,
+        typer.Option(
+            "--optimize",
+            help="Put what was added bit by bit together, and index it where there are more than a million "
+            "vectors.",
+        ),
+    ] = False,
     root: Root = None,
     channel: common.Channel = None,
     device: common.Device = "auto",
@@ -88,8 +96,8 @@ def index(
     Example: zsaudio index recordings/ --archive my-archive
     """
     common.set_verbosity(verbose, quiet)
-    if not inputs and not prune and root is None:
-        raise OptionError("nothing to do: name recordings or a folder, or give --prune or --root")
+    if not inputs and not prune and not optimize and root is None:
+        raise OptionError("nothing to do: name recordings, or give --prune, --optimize or --root")
     found = list(common.find_recordings(inputs or [], recursive))
     paths = [item for item in found if isinstance(item, str)]
     if "-" in paths:
@@ -118,6 +126,8 @@ def index(
     except KeyboardInterrupt:
         common.message("interrupted; the same command goes on")
         sys.exit(130)
+    if optimize and opened.optimize() and not quiet:
+        common.message(f"{archive}: indexed")
     _report(opened, counts, seconds, quiet)
     if n_failed:
         sys.exit(1)

@@ -19,6 +19,7 @@ from zsaudio.errors import OptionError
 if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive
     from zsaudio.archive.matches import Matches, Where
+    from zsaudio.archive.review import Candidate
     from zsaudio.labels import LabelSet
     from zsaudio.output.formats import Format
     from zsaudio.results import ClipEvents
@@ -114,6 +115,18 @@ def search(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw when the matches are, by day and hour."),
     ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            "--review",
+            metavar="FILE",
+            help="Write candidates to be judged, half best and half unsure, instead of results: .csv, .txt "
+            "(Raven), .json (Label Studio), or a folder (Audacity). 'zsaudio adapt' learns from the answers.",
+        ),
+    ] = None,
+    review_size: Annotated[
+        int, typer.Option("--review-size", min=2, metavar="N", help="Candidates of each label.")
+    ] = 20,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     quiet: common.Quiet = False,
@@ -137,6 +150,12 @@ def search(
     given = {"smooth_s": smooth, "merge_gap_s": merge_gap}
     options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
     opened = Archive.open(archive, model=model, root=root, device=device, dtype=dtype)
+    if review is not None:
+        if asked is None or like or unlike:
+            raise OptionError("--review asks about words: give words, and neither --like nor --unlike")
+        candidates = opened.candidates(asked, review_size, where=where, options=options)
+        _review(candidates, archive, review, clips, margin)
+        return
     found = opened.search(
         asked,
         like=_sounds(opened, like),
@@ -152,7 +171,7 @@ def search(
             f"{archive}: no match" + (f" of {min_score:g} or more" if min_score is not None else "")
         )
     _write(found, format.value, form, output, output_dir)
-    unread = _cut(found, clips, margin) if clips else []
+    unread = _cut(list(found.by_clip()), clips, margin) if clips else []
     if plot is not None:
         from zsaudio.archive.plot import draw_activity
 
@@ -241,13 +260,32 @@ def _near(found: "Matches") -> "Matches":
     )
 
 
-def _cut(found: "Matches", folder: Path, margin_s: float) -> list[str]:
-    """Cut the matches out of their recordings; return a line for each recording that cannot be read."""
+def _review(
+    candidates: list["Candidate"], archive: str, path: Path, clips: Path | None, margin_s: float
+) -> None:
+    """Write candidates, and cut them out if that is wished."""
+    from zsaudio.archive.review import write_candidates
+    from zsaudio.results import ClipEvents, Event
+
+    write_candidates(candidates, path)
+    common.message(
+        f"{path}: {len(candidates)} candidates; answer yes or no, then: "
+        f"zsaudio adapt {archive} {path} -o MODEL"
+    )
+    if clips is not None:
+        events: dict[str, list[Event]] = {}
+        for each in candidates:
+            events.setdefault(each.clip, []).append(Event(each.onset, each.offset, each.label, each.score))
+        found = [ClipEvents(clip, 0.0, 0, tuple(own)) for clip, own in events.items()]
+        end([], _cut(found, clips, margin_s))
+
+
+def _cut(clips: list["ClipEvents"], folder: Path, margin_s: float) -> list[str]:
+    """Cut events out of their recordings; return a line for each recording that cannot be read."""
     from zsaudio.errors import AudioError
     from zsaudio.output.cuts import cut_events
     from zsaudio.output.outputs import mirrored
 
-    clips = list(found.by_clip())
     targets = mirrored([clip.clip for clip in clips], [], "") if clips else {}
     problems = []
     for clip in clips:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zsaudio.audio.windows import Excerpt
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing
 
@@ -50,13 +51,14 @@ class Pooled(LogitsByComparing):
         """Return per window the log-odds ``(n_stretches, n_labels)`` for its embeddings."""
         return self.base.compare(embeddings, bank)
 
-    def _amplitude(self, window: np.ndarray, n_frames: int) -> np.ndarray:
+    def _amplitude(self, window: np.ndarray | Excerpt, n_frames: int) -> np.ndarray:
         """Return the root mean square of each frame of a window, ``(n_frames, 1)``, above 0."""
-        rate = getattr(window, "sample_rate", self.sample_rate)
-        starts = getattr(window, "before", 0) + np.round(np.arange(n_frames) * self.base.frame_s * rate)
-        starts = np.minimum(starts.astype(int), len(window) - 1)
-        power = np.add.reduceat(np.square(window, dtype=np.float64), starts)
-        return np.asarray(np.sqrt(power / np.diff(starts, append=len(window)).clip(1)) + 1e-6)[:, None]
+        excerpt = Excerpt.of(window, self.sample_rate)
+        starts = excerpt.before + np.round(np.arange(n_frames) * self.base.frame_s * excerpt.sample_rate)
+        n_samples = len(excerpt.samples)
+        starts = np.minimum(starts.astype(int), n_samples - 1)
+        power = np.add.reduceat(np.square(excerpt.samples, dtype=np.float64), starts)
+        return np.asarray(np.sqrt(power / np.diff(starts, append=n_samples).clip(1)) + 1e-6)[:, None]
 
     def _pool(self, frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
         starts = np.arange(0, len(frames), self.n_frames)

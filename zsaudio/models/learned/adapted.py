@@ -4,7 +4,8 @@ Training-free, after Tip-Adapter (Zhang et al., ECCV 2022, equations 4-5) and Tr
 examples' audio embeddings are keys, their labels are values. A label with examples gains
 ``strength * exp(-sharpness * (1 - cosine))`` log-odds, with the cosine of its nearest example; every other
 label has exactly the logits that it had. The nearest example counts, not the sum over examples as in the
-papers, so that scores do not grow with the number of examples.
+papers, so that scores do not grow with the number of examples. A *counter-example* of a label, a sound that
+was taken for it and is none, takes away as much in the same way.
 
 Conventions: keys are unit vectors ``(n_examples, dim)``, the mean embedding of an example each; they are
 compared with the mean embedding of up to ``REACH_S`` seconds on either side of a frame.
@@ -15,6 +16,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -30,10 +32,11 @@ REACH_S = 1.0
 
 @dataclass(frozen=True)
 class AdaptedBank(LabelBank):
-    """The bank of the model that it stands on, and for each label the numbers of its keys."""
+    """The bank of the model that it stands on, and the numbers of each label's keys and counter-keys."""
 
     base: LabelBank
     keys: list[list[int]]
+    counter_keys: list[list[int]]
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Adapted(LogitsByComparing):
         How fast that falls off with the distance.
     name
         What it is called; its folder, once it is saved or loaded.
+    counter_keys, counter_labels
+        Embeddings of counter-examples, ``(n_counter_examples, dim)``, unit norm, and their labels.
     """
 
     base: Encoder
@@ -65,6 +70,8 @@ class Adapted(LogitsByComparing):
     strength: float = 10.0
     sharpness: float = 5.5
     name: str = "adapted"
+    counter_keys: np.ndarray | None = None
+    counter_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Take from the other model what a model must tell."""
@@ -85,26 +92,25 @@ class Adapted(LogitsByComparing):
 
     def embed_labels(self, labels: LabelSet) -> AdaptedBank:
         """Let the other model embed the labels; note which of them have which keys."""
-        own: dict[str, list[int]] = {}
-        for key, label in enumerate(self.labels):
-            own.setdefault(label.casefold(), []).append(key)
-        keys = [own.get(label.name.casefold(), []) for label in labels]
-        return AdaptedBank(labels.names, self.base.embed_labels(labels), keys)
+        keys, counter_keys = (_owned(labels, owners) for owners in (self.labels, self.counter_labels))
+        return AdaptedBank(labels.names, self.base.embed_labels(labels), keys, counter_keys)
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings, ``(n_frames, dim)`` a window."""
         own = own_bank(bank, AdaptedBank)
-        keys = own.keys
+        kinds = [(1, self.keys, own.keys), (-1, self.counter_keys, own.counter_keys)]
+        kinds = [(sign, keys, numbers) for sign, keys, numbers in kinds if any(numbers)]
         results = []
         for frames, logits in zip(embeddings, self.base.compare(embeddings, own.base), strict=True):
             matched = logits.copy()
-            if any(keys):
+            if kinds:
                 local = local_mean(frames, self._reach) if len(logits) > 1 else frames.mean(0, keepdims=True)
                 local /= np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9)
-                likeness = np.exp(-self.sharpness * (1 - local @ self.keys.T))
-                for label, numbers in enumerate(keys):
-                    if numbers:
-                        matched[:, label] += self.strength * likeness[:, numbers].max(axis=1)
+                for sign, keys, owned in kinds:
+                    likeness = np.exp(-self.sharpness * (1 - local @ cast(np.ndarray, keys).T))
+                    for label, numbers in enumerate(owned):
+                        if numbers:
+                            matched[:, label] += sign * self.strength * likeness[:, numbers].max(axis=1)
             results.append(matched)
         return results
 
@@ -113,11 +119,14 @@ class Adapted(LogitsByComparing):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {"probe": probe(self.base), "keys": np.ascontiguousarray(self.keys, np.float32)}
+        if self.counter_keys is not None:
+            arrays["counter_keys"] = np.ascontiguousarray(self.counter_keys, np.float32)
         save_file(arrays, folder / "model.safetensors")
         config = {
             "model_type": MODEL_TYPE,
             "base": str(Path(self.source).resolve()) if Path(self.source).is_dir() else self.source,
             "labels": list(self.labels),
+            "counter_labels": list(self.counter_labels),
             "strength": self.strength,
             "sharpness": self.sharpness,
         }
@@ -137,7 +146,17 @@ class Adapted(LogitsByComparing):
                 config["strength"],
                 config["sharpness"],
                 str(folder),
+                arrays.get("counter_keys"),
+                tuple(config.get("counter_labels", ())),
             )
+
+
+def _owned(labels: LabelSet, owners: Sequence[str]) -> list[list[int]]:
+    """Return for each label the numbers of the keys whose owner it is."""
+    own: dict[str, list[int]] = {}
+    for key, owner in enumerate(owners):
+        own.setdefault(owner.casefold(), []).append(key)
+    return [own.get(label.name.casefold(), []) for label in labels]
 
 
 def local_mean(frames: np.ndarray, reach: int) -> np.ndarray:
