@@ -425,8 +425,8 @@ class Archive:
         """Return a model that has learned from what a person said of stretches, without listening again.
 
         Where the answer is yes, the stretch becomes an example of its label, where it is no, a
-        counter-example (``zsaudio.models.learned.adapted``). Those of a model that the archive was opened with,
-        if it had learned before, are kept.
+        counter-example (``zsaudio.models.learned.adapted``). If the archive was opened with a model that had
+        learned before, what it had learned is kept.
 
         Parameters
         ----------

@@ -169,7 +169,9 @@ def _raven(candidates: Sequence[Candidate]) -> str:
     for number, each in enumerate(candidates):
         event = Event(each.onset, each.offset, each.label, each.score)
         clip = ClipEvents(each.clip, 0.0, each.sample_rate or 48_000, (event,))
-        lines.append(form.write(clip, Place(n_events=number)).rstrip("\n") + f"\t{_said(each, '')}")
+        lines.append(
+            form.write(clip, Place(n_items=number, escape=False)).rstrip("\n") + f"\t{_said(each, '')}"
+        )
     return "\n".join(lines) + "\n"
 
 

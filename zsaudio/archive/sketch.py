@@ -2,9 +2,9 @@
 
 An inverted file (Jegou, Douze & Schmid, Product quantization for nearest neighbor search, TPAMI 2011) over a
 *sketch* of each vector: its ``N_AXES`` principal components in 8 bits. Sketches lie cluster by cluster. A
-query looks at those of the clusters whose centres are nearest to it, and returns the rows with the largest inner
-products; the archive then scores these exactly. Building it is a few passes of matrix products, so it takes
-minutes where a graph takes hours, and a file of 68 bytes a vector is all of it.
+query looks at those of the clusters whose centres are nearest to it, and returns the rows with the largest
+inner products; the archive then scores these exactly. Building it is a few passes of matrix products, so it
+takes minutes where a graph takes hours, and it takes 68 bytes a vector.
 
 Recall falls with ``PROBED``, the share of rows that is looked at, and with the number of rows returned.
 """
