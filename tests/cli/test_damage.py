@@ -4,14 +4,18 @@ import csv
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import tone_cli
 from conftest import Run, tone
 
 LABELS = ("--labels", "440, 1000")
+ODD_NAME = os.fsdecode(b"caf\xe9.wav")
 
 
 @pytest.fixture
@@ -39,6 +43,20 @@ def test_detect_writes_the_events_of_the_part_that_decodes(zs: Run, cut_off: Pat
     assert ran.code == 1 and Path("out/cut.csv").read_text().count("\n") == 3
 
 
+def test_a_resumed_run_names_what_was_damaged_and_does_not_repeat_it(zs: Run, cut_off: Path) -> None:
+    first = zs("detect", "night", *LABELS, "-f", "csv", "-o", "events.csv")
+    text = Path("events.csv").read_text()
+    again = zs("detect", "night", *LABELS, "-f", "csv", "-o", "events.csv", "--resume")
+    assert (first.code, again.code) == (1, 1) and Path("events.csv").read_text() == text
+    assert any("3.00 s of 8.00 s cannot be decoded" in line for line in again.err)
+
+
+def test_a_damaged_recording_is_drawn(zs: Run, cut_off: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert zs("detect", "night/cut.wav", *LABELS, "--plot", "plots").code == 1
+    assert Path("plots/cut.png").stat().st_size > 10_000
+
+
 def test_tag_writes_the_tags_of_the_part_that_decodes(zs: Run, cut_off: Path) -> None:
     ran = zs("tag", "night", *LABELS, "-f", "jsonl")
     assert ran.code == 1
@@ -47,6 +65,44 @@ def test_tag_writes_the_tags_of_the_part_that_decodes(zs: Run, cut_off: Path) ->
     assert cut["error"].endswith("3.00 s of 8.00 s cannot be decoded") and "error" not in whole
     ran = zs("tag", "night", *LABELS, "-f", "csv")
     assert ran.code == 1 and len(ran.rows()) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not allow such names")
+@pytest.mark.parametrize("content", ["good", "bad"])
+def test_names_that_are_not_utf_8(tmp_path: Path, content: str) -> None:
+    """As a process of its own, since real streams treat such names differently from a test's."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", tone(440, 2.0), 16_000)
+    soundfile.write(folder / "x.wav", tone(440, 2.0), 16_000)
+    (folder / "x.wav").rename(folder / ODD_NAME)
+    if content == "bad":
+        (folder / ODD_NAME).write_text("no audio")
+    code = int(content == "bad")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, tone_cli.__file__, *arguments, *LABELS, "-f", "csv"]
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        ran = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == code and "Traceback" not in ran.stderr, ran.stderr
+        assert ("in/caf\\udce9.wav: not a recording that can be decoded" in ran.stderr) == bool(code)
+        return ran
+
+    expected = {"in/a.wav"} if code else {"in/a.wav", "in/caf\\udce9.wav"}
+    for command in ("tag", "detect"):
+        run(command, "in", "-o", f"{command}.csv")
+        text = (tmp_path / f"{command}.csv").read_text(encoding="utf-8")
+        assert {row["file"] for row in csv.DictReader(text.splitlines())} == expected
+        run(command, f"in/{ODD_NAME}")
+        shown = run(command, "in").stdout
+        assert {row["file"] for row in csv.DictReader(shown.splitlines())} == expected
+    run("detect", "in", "-O", "out")
+    names = {"a.csv", "journal.jsonl"} | ({"failures.csv"} if code else {ODD_NAME[:-3] + "csv"})
+    assert {name for name in os.listdir(tmp_path / "out") if not name.startswith(".")} == names
+    if code:
+        assert "caf\\udce9.wav,not a recording" in (tmp_path / "out" / "failures.csv").read_text("utf-8")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such files there")
