@@ -41,7 +41,7 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> AlignmentScoring:
         [model.log_probs([stream[at : at + EVERY]])[0] for at in range(0, len(stream), EVERY)]
     )
     how, bank = model.scoring, model.embed_labels(labels).keywords
-    aligned = how.aligner(bank.ways).push(log_probs)
+    aligned = how.aligner(bank.pronunciations).push(log_probs)
     detector = KeywordDetector(list(labels), DetectionOptions(threshold=LEAST), how, model.frame_s)
     spotted = Spotted(how.log_odds(aligned, bank.level), aligned.start)
     events = detector.push(spotted) + detector.flush()

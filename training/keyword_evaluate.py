@@ -78,7 +78,7 @@ def features(
     found, logits = [], []
     for wave in waves:
         (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
-        aligned = how.aligner(bank.ways).push(log_probs)
+        aligned = how.aligner(bank.pronunciations).push(log_probs)
         scores = how.log_odds(aligned, bank.level)
         best = scores.argmax(axis=0), np.arange(len(phrases))
         found.append(np.stack([aligned.ratio[best], aligned.symbols[best], bank.level], axis=1))

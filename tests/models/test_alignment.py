@@ -96,7 +96,7 @@ def test_log_odds() -> None:
 def test_scores_of_a_stream() -> None:
     how, log_probs = AlignmentScoring(bias=1.0, ratio=1.0, symbols=0.0, level=1.0), heard(40, seed=3)
     keywords = Keywords([[(1, 2)]], np.array([0.25]))
-    found, spotter = Aligner(keywords.ways).push(log_probs), KeywordSpotter(keywords, how)
+    found, spotter = Aligner(keywords.pronunciations).push(log_probs), KeywordSpotter(keywords, how)
     spotted = [spotter.push(log_probs[:13]), spotter.push(log_probs[13:])]
     assert np.concatenate([part.logits for part in spotted]) == pytest.approx(found.ratio + 0.75)
     assert np.array_equal(np.concatenate([part.start for part in spotted]), found.start)

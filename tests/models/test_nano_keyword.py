@@ -136,7 +136,7 @@ def test_one_warning_for_all_short_keywords(model: NanoKeyword, caplog: pytest.L
     words = LabelSet.builtin("speech-commands")
     with caplog.at_level(logging.WARNING):
         bank = model.embed_labels(words)
-    assert len(bank.keywords.ways) == 35 and all(bank.keywords.ways)
+    assert len(bank.keywords.pronunciations) == 35 and all(bank.keywords.pronunciations)
     assert bank.keywords.level.shape == (35,)
     (record,) = caplog.records
     assert "'keyword: yes'" in record.getMessage() and record.getMessage().endswith("more")
@@ -169,7 +169,7 @@ class TestCommandLine:
         ("label", "message"),
         [
             ("keyword:", "label 1 is an empty keyword"),
-            ("keyword: ?!", "there is no word in it to listen for"),
+            ("keyword: ?!", "it has no word to listen for"),
             ("keyword: привет", "say how it sounds, as in: keyword: привет /h aɪ/"),
             ("keyword: zs /z", "a pronunciation stands between two slashes"),
         ],

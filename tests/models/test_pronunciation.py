@@ -74,7 +74,7 @@ def test_spoken_words(text: str, words: list[list[str]]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("?!", "there is no word in it"),
+        ("?!", "it has no word"),
         ("привет", "has no letter 'веипрт'; say how it sounds, as in: keyword: привет /h aɪ/"),
         ("straße", "has no letter 'ß'"),
         ("zs /z iː", "stands between two slashes"),

@@ -1,12 +1,12 @@
-"""What a model is to the rest of zsaudio.
+"""The interface between models and the rest of zsaudio.
 
-A model turns windows of audio and a set of labels into *logits*: the log-odds that a label is heard in a
+A model turns windows of audio and a set of labels into *logits*: the log-odds that a label is present in a
 frame. A sigmoid makes them independent scores, a softmax over the labels makes them exclusive ones
 (``zsaudio.detection.scoring``), so every model works with both.
 
 Conventions: windows are float32 mono ``(n_samples,)`` at the model's ``sample_rate``, at most ``window_s``
 long; a shorter one is the last of its clip, and the model pads it in its own way. A model that has a method
-``resample_margin(sample_rate)`` takes windows as they were recorded, too
+``resample_margin(sample_rate)`` takes windows at the recording's own rate, too
 (``zsaudio.audio.windows.windower_for``).
 Embeddings are float32, unit norm.
 """
@@ -66,7 +66,7 @@ def own_bank(bank: LabelBank, kind: type[Bank]) -> Bank:
 
 
 class Model(Protocol):
-    """Anything that tells how likely labels are in windows of audio."""
+    """Anything that gives log-odds of labels for windows of audio."""
 
     name: str
     sample_rate: int  # Hz

@@ -1,4 +1,4 @@
-"""Where a model runs, and what to say when it is out of memory."""
+"""Devices: which there are, what they can do, and what to do when one is out of memory."""
 
 import contextlib
 from collections.abc import Iterator

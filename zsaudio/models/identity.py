@@ -1,8 +1,8 @@
-"""Which encoder made an embedding: told from what it makes of a fixed sound.
+"""Identify an encoder by its embedding of a fixed sound.
 
-Weights, precision and device all show in the embedding of a second of noise, so nothing has to be known about
-the encoder itself. ``probe`` is kept with what depends on an encoder (a trained model), and compared with
-``same_encoder``; ``encoder_id`` names files on one machine.
+The embedding of a second of noise depends on the weights, so nothing else has to be known about the encoder.
+``probe`` is stored with everything that works with one encoder only (a trained model, an archive) and
+compared by ``same_encoder``; ``encoder_id`` names files of a cache.
 """
 
 import hashlib

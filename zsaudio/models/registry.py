@@ -1,4 +1,4 @@
-"""Models by name: what there is, and how to load it.
+"""Models by name: a list of them, and loading.
 
 A checkpoint's ``config.json`` names its ``model_type``, and ``FAMILIES`` the loader of that type. Another
 package adds a family by an entry point of the group ``zsaudio.models``: its name is the model type, its
@@ -21,7 +21,7 @@ Loader = Callable[[str, str, str], Model]  # source, device, dtype
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What to know of a model before choosing it.
+    """A model in the list of ``zsaudio models``.
 
     ``source`` is the Hugging Face id of its checkpoint; None where the weights are bundled.
     """
@@ -215,7 +215,7 @@ def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
 
 
 def where_is(info: ModelInfo) -> str:
-    """Say whether a model's weights are on this machine: ``bundled``, ``downloaded`` or ``not here``."""
+    """Return where a model's weights are: ``bundled``, ``downloaded`` or ``not here``."""
     if info.source is None:
         return "bundled"
     from huggingface_hub import try_to_load_from_cache

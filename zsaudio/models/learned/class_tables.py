@@ -1,4 +1,4 @@
-"""What is known of classes, read from files: attribute tables, taxonomies, descriptions.
+"""Knowledge about classes from files: attribute tables, taxonomies, descriptions.
 
 Conventions: names are in plain words (underscores become spaces); attributes are in [0, 1], NaN where a
 table has a gap.
@@ -45,7 +45,7 @@ class AttributeTable:
 
     @classmethod
     def builtin(cls) -> "AttributeTable":
-        """Return the table that comes with zsaudio: 300 everyday sounds."""
+        """Return the bundled table of 300 everyday sounds."""
         return cls.read(Path(str(files("zsaudio.configs") / "attributes.csv")))
 
     def write(self, path: Path) -> None:
@@ -125,7 +125,7 @@ def read_descriptions(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def builtin_descriptions() -> dict[str, str]:
-    """Return the descriptions that come with zsaudio: how the classes of ESC-50 sound."""
+    """Return the bundled descriptions of how the classes of ESC-50 sound."""
     return read_descriptions(Path(str(files("zsaudio.configs") / "descriptions.csv")))
 
 

@@ -1,13 +1,13 @@
-"""Learn, from known classes, how well audio and the description of a class go together.
+"""Methods that learn, from known classes, a compatibility of audio embeddings with class vectors.
 
-Three methods, all scikit-learn estimators (``get_params``, ``set_params``, ``clone``) with one difference to
-a classifier: classes are vectors, so ``fit`` takes a third argument, and ``predict`` may be asked about
-other classes than those it was fitted on.
+All three are scikit-learn estimators (``get_params``, ``set_params``, ``clone``) with one difference from a
+classifier: classes are vectors, so ``fit`` takes them as a third argument, and ``predict`` takes the vectors
+of other classes than those it was fitted on.
 
 Conventions: ``X`` are audio embeddings ``(n_clips, dim)``; ``y`` are class numbers ``(n_clips,)``;
 ``semantics`` are the vectors of the classes, ``(n_classes, n_dimensions)``
-(``zsaudio.models.learned.semantics``).
-Embeddings are measured from their mean over the training clips, in units of their mean length there.
+(``zsaudio.models.learned.semantics``). Embeddings are centred on the mean of the training clips and divided
+by their mean length there.
 
 References
 ----------
@@ -29,13 +29,13 @@ from zsaudio.models.learned.descent import descend
 
 
 class Compatibility(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
-    """What the methods share: centring, prediction, and weights as arrays."""
+    """Base class: centring, prediction, and the weights as arrays."""
 
     mean_: np.ndarray
     length_: float
     semantics_: np.ndarray
 
-    def fit(self, X: np.ndarray, y: np.ndarray, semantics: np.ndarray, **how: Any) -> "Compatibility":  # noqa: N803
+    def fit(self, X: np.ndarray, y: np.ndarray, semantics: np.ndarray, **options: Any) -> "Compatibility":  # noqa: N803
         """Learn from clips ``X`` of classes ``y``, whose vectors are ``semantics[y]``.
 
         Classes of ``semantics`` without a clip take no part.
@@ -49,7 +49,7 @@ class Compatibility(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn h
         self.mean_ = X.mean(axis=0)
         self.length_ = float(np.linalg.norm(X - self.mean_, axis=1).mean()) or 1.0
         self.semantics_ = np.asarray(semantics, np.float64)
-        self._fit(self._centred(X), y, self.semantics_[present], **how)
+        self._fit(self._centred(X), y, self.semantics_[present], **options)
         return self
 
     def decision_function(self, X: np.ndarray, semantics: np.ndarray | None = None) -> np.ndarray:  # noqa: N803
@@ -75,7 +75,7 @@ class Compatibility(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn h
         return np.asarray((X - self.mean_) / self.length_)
 
     @abstractmethod
-    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **how: Any) -> None: ...  # noqa: N803
+    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **options: Any) -> None: ...  # noqa: N803
 
     @abstractmethod
     def _score(self, X: np.ndarray, S: np.ndarray) -> np.ndarray: ...  # noqa: N803
@@ -112,16 +112,16 @@ class ESZSL(_Bilinear):
     Parameters
     ----------
     gamma
-        Against large weights of audio dimensions.
+        Regularisation of the audio dimensions.
     lam
-        Against large weights of class dimensions.
+        Regularisation of the class dimensions.
     """
 
     def __init__(self, gamma: float = 0.1, lam: float = 10.0) -> None:
         self.gamma = gamma
         self.lam = lam
 
-    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **how: Any) -> None:  # noqa: N803
+    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **options: Any) -> None:  # noqa: N803
         if self.gamma <= 0 or self.lam <= 0:
             raise OptionError(f"gamma and lam must be above 0, not {self.gamma} and {self.lam}")
         target = np.where(y[:, None] == np.arange(len(S)), 1.0, -1.0)
@@ -138,7 +138,7 @@ class _Descended(Compatibility):
     seed: int
     network_: nn.Module
 
-    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **how: Any) -> None:  # noqa: N803
+    def _fit(self, X: np.ndarray, y: np.ndarray, S: np.ndarray, **options: Any) -> None:  # noqa: N803
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.network_ = self._network(X.shape[1], S.shape[1])
@@ -148,7 +148,9 @@ class _Descended(Compatibility):
         def loss(rows: Tensor) -> Tensor:
             return self._loss(self.network_(clips[rows], classes), target[rows])
 
-        descend(self.network_, loss, len(X), self.epochs, self.learning_rate, self.decay, self.seed, **how)
+        descend(
+            self.network_, loss, len(X), self.epochs, self.learning_rate, self.decay, self.seed, **options
+        )
 
     @torch.no_grad()
     def _score(self, X: np.ndarray, S: np.ndarray) -> np.ndarray:  # noqa: N803
@@ -181,13 +183,13 @@ class RankingBilinear(_Descended):
     Parameters
     ----------
     margin
-        By how much the right class should lead.
+        Margin of the right class.
     weighted
-        Weigh a clip's violations by the rank of its right class, as ALE does; else sum them, as DeViSE does.
+        Weight a clip's violations by the rank of its right class, as in ALE; else sum them, as in DeViSE.
     epochs, learning_rate, decay
-        Of gradient descent (AdamW).
+        Parameters of gradient descent (AdamW).
     seed
-        Order of the clips.
+        Seed of the order of the clips.
     """
 
     def __init__(
@@ -226,18 +228,20 @@ class RankingBilinear(_Descended):
 
 
 class ContrastiveHead(_Descended):
-    """Two small networks meet in one space; the cosine there is the score (softmax loss over the classes).
+    """Two small networks map clips and classes to a shared space; the score is the cosine there.
+
+    Trained with a softmax loss over the classes.
 
     Parameters
     ----------
     hidden, shared
-        Width of the audio network, and of the space.
+        Width of the audio network, and dimension of the shared space.
     temperature
-        Of the softmax.
+        Temperature of the softmax.
     epochs, learning_rate, decay
-        Of gradient descent (AdamW).
+        Parameters of gradient descent (AdamW).
     seed
-        First weights and order of the clips.
+        Seed of the initial weights and the order of the clips.
     """
 
     def __init__(

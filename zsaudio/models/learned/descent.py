@@ -28,18 +28,18 @@ def descend(
     Parameters
     ----------
     network
-        What to train, in place.
+        The network, trained in place.
     loss
-        Numbers of clips to their loss.
+        Takes the numbers of some clips, returns their loss.
     n_clips, epochs, learning_rate, decay, seed
-        As they say. The order of an epoch depends on the seed and the epoch alone.
+        Options of AdamW. The order of the clips in an epoch depends on the seed and the epoch only.
     state
-        A file that holds where training stands, written every few epochs and taken up where it exists: an
-        interrupted run goes on and ends as it would have. Removed at the end.
+        A file with the state of training, written every few epochs. If it exists, training goes on from it,
+        with the same result as without the interruption. Removed at the end.
     on_epoch
-        Called after each epoch, with how many are done and how many there are.
+        Called after each epoch with the number of epochs that are done and the total.
     cosine
-        Let the learning rate fall to almost zero along half a cosine, by epochs.
+        Decrease the learning rate to almost zero along half a cosine, by epochs.
     """
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=decay)
     done = 0

@@ -1,15 +1,15 @@
-"""What ties classes together: names, descriptions, attributes and relations, as vectors.
+"""Class vectors from names, descriptions, attributes and relations.
 
-Each *source* turns labels into vectors; a mix of sources is their concatenation. A vector is measured from
-the mean of a few hundred everyday sounds, then brought to unit length: what all sounds share tells no class
-from another.
+Each *source* turns labels into vectors; several sources are concatenated. The mean vector of a few hundred
+everyday sounds is subtracted, since what all sounds share does not distinguish them; then vectors are scaled
+to unit length.
 
 - ``names``: the text embedding of the label's name, or of its own prompts.
-- ``descriptions``: the text embedding of a sentence on how the class sounds; the name where there is none.
-- ``attributes``: the row of a table, class x attribute. A label that the table lacks gets the attributes of
-  the rows whose names are near its text; a cell that is empty is filled in the same way.
-- ``relations``: the mean of the name's embedding, of those of its parents and of those of its siblings in a
-  taxonomy. A label that the taxonomy lacks takes the place of the node whose name is nearest.
+- ``descriptions``: the text embedding of a sentence that describes the sound; of the name if there is none.
+- ``attributes``: the row of a table, class x attribute. A label that is not in the table gets a weighted mean
+  of the rows whose names are near its text; an empty cell is filled in the same way.
+- ``relations``: the mean of the name's embedding and those of its parents and siblings in a taxonomy. A label
+  that is not in the taxonomy takes the place of the node with the nearest name.
 
 Conventions: vectors are float64 ``(n_labels, n_dimensions)``, unit length in all; attributes are in [0, 1].
 """
@@ -26,7 +26,7 @@ from zsaudio.models.learned.class_tables import AttributeTable, Taxonomy, builti
 SOURCES = ("names", "descriptions", "attributes", "relations")
 Embed = Callable[[Sequence[str]], np.ndarray]
 
-_NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
+_NEARNESS = 0.1  # temperature of the softmax over cosines that weights the rows of the table
 
 
 class Semantics:
@@ -43,7 +43,7 @@ class Semantics:
     descriptions
         By label; by default those that come with zsaudio.
     taxonomy
-        Needed for relations.
+        For relations.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Semantics:
         return np.asarray(np.hstack(blocks) / np.sqrt(len(blocks)))
 
     def gaps(self, labels: Sequence[Label]) -> list[str]:
-        """Say, a line each, what the sources lack of the labels, and what takes its place."""
+        """Return a line per gap in the sources: what is missing for these labels, and what replaces it."""
         lines = []
         if "descriptions" in self.sources:
             bare = [label.name for label in labels if not self._has_description(label)]

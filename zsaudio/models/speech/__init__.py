@@ -1,1 +1,1 @@
-"""Models of speech, and how keywords are found in what they write down."""
+"""Speech models, and keyword spotting with their outputs."""

@@ -1,16 +1,21 @@
-"""Where, and how well, a keyword fits what a network heard: alignment of symbols with frames.
+"""Keyword spotting: alignment of a keyword's symbols with the outputs of a speech model.
 
-A network trained with connectionist temporal classification gives, per frame, log-probabilities of symbols,
-of which symbol 0 is *blank*. A keyword is a sequence of symbols. It is aligned with any stretch of frames by
-dynamic programming over the states of its sequence, with optional blanks between the symbols (Graves et al.,
-ICML 2006), against a *filler* that may say anything: in each frame it says the likeliest symbol. That is a
-log-likelihood ratio, 0 where the network says the keyword and nothing else, and below 0 elsewhere. Where the
-network is in doubt, in noise above all, every symbol is nearly as likely as the likeliest, and any keyword
-would fit. So doubt costs, too: in proportion to how unlikely the likeliest symbol is. And since most of what
-resembles a keyword is a piece of something longer, a keyword costs more where nobody pauses before it.
+A network trained with connectionist temporal classification (CTC) gives, per frame, log-probabilities of
+symbols; symbol 0 is *blank*. A keyword is a sequence of symbols. Dynamic programming over the states of that
+sequence, with optional blanks between the symbols (Graves et al., ICML 2006), finds the best alignment of the
+keyword that ends in each frame, wherever it begins. It is compared with a *filler*, which takes the most
+likely symbol of every frame. The difference of the two log-likelihoods is a log-likelihood ratio: 0 if the
+network's most likely symbols are exactly the keyword, below 0 otherwise.
 
-Its score is the log-odds that the keyword ends in a frame: what the ratio, the number of symbols and the
-keyword's level in ordinary speech say together (``AlignmentScoring``).
+Three costs are subtracted from the ratio (``AlignmentScoring``):
+
+- a small cost per frame, against alignments that stretch over a long time;
+- a cost of uncertainty: in noise, all symbols are about as likely as the most likely one, so any keyword
+  would fit. Each frame costs in proportion to how far its most likely symbol is from certain;
+- a cost for no pause before the keyword, since most false alarms are parts of longer words or phrases.
+
+The log-odds that the keyword ends in a frame are a linear function of the ratio, the number of symbols, and
+the keyword's usual ratio in ordinary speech (``ordinary_level``).
 
 Conventions: log-probabilities are ``(n_frames, n_symbols)``; frames are counted from the start of the stream.
 """
@@ -22,8 +27,8 @@ import numpy as np
 
 BLANK = 0
 _NOTHING = -1e9
-_PAUSE = 5  # frames before a keyword in which somebody may be speaking
-_WORST = -12.0  # log-likelihood ratio of a frame: one that the network did not hear at all is not the end
+_PAUSE = 5  # frames before a keyword that should be blank
+_WORST = -12.0  # lowest log-likelihood ratio of a frame, so that a single missed symbol can be made up for
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,9 @@ class Alignment:
     Parameters
     ----------
     ratio
-        ``(n_frames, n_keywords)``: log-likelihood ratio less what frames and doubt cost, at most 0.
+        ``(n_frames, n_keywords)``: log-likelihood ratio minus the costs, at most 0.
     start
-        ``(n_frames, n_keywords)``: the frame in which that alignment begins.
+        ``(n_frames, n_keywords)``: the frame in which the alignment begins.
     symbols
         ``(n_frames, n_keywords)``: the number of symbols of the pronunciation that fits best.
     """
@@ -51,21 +56,21 @@ class Aligner:
     Parameters
     ----------
     keywords
-        For each keyword one or more sequences of symbols, its pronunciations.
+        For each keyword its pronunciations, one or more sequences of symbols.
     dwell
-        What each frame costs, in nats. Blanks cost nothing where nobody speaks, so without this an alignment
-        might gather its symbols from half a minute.
+        Cost of each frame, in nats. In silence blanks cost nothing, so without this an alignment might take
+        its symbols from half a minute.
     doubt
-        What each frame costs besides, for each nat that its likeliest symbol is below certainty.
+        Cost of uncertainty: of each frame, per nat that its most likely symbol is below certainty.
     pause
-        What a keyword costs at most for the lack of a pause before it, in nats: all of it where the few
-        frames before are certainly not blank, nothing where they are, or where the stream begins.
+        Cost of a keyword without a pause before it, in nats: all of it if the few frames before are certainly
+        not blank; none if they are blank, or if the stream begins there.
 
     Examples
     --------
     >>> aligner = Aligner([[(1, 2)]])
-    >>> heard = np.log(np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]]))
-    >>> found = aligner.push(heard)
+    >>> log_probs = np.log(np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]]))
+    >>> found = aligner.push(log_probs)
     >>> bool(found.ratio[2, 0] == 0.0), int(found.start[2, 0])
     (True, 1)
     """
@@ -93,9 +98,9 @@ class Aligner:
         self._symbol = np.array(states)
         self._first, self._last = np.array(first), np.array(last)
         self._counts = np.array(counts)
-        # pronunciations of a keyword are neighbours: where each keyword's begin
+        # the pronunciations of a keyword are next to each other: the first of each keyword
         self._begin = np.flatnonzero(np.diff(owner, prepend=-1))
-        # from the state before last: past a blank, between symbols that differ
+        # steps of two states: over a blank, between different symbols
         skip = np.zeros(len(states), bool)
         skip[2:] = (self._symbol[2:] != BLANK) & (self._symbol[2:] != self._symbol[:-2])
         inside = np.ones(len(states), bool)
@@ -148,42 +153,43 @@ class Aligner:
 
 @dataclass(frozen=True)
 class Keywords:
-    """Keywords as a model of speech sees them.
+    """Keywords as sequences of a speech model's symbols.
 
     Parameters
     ----------
-    ways
-        For each keyword its pronunciations, sequences of symbols.
+    pronunciations
+        For each keyword one or more sequences of symbols.
     level
         ``(n_keywords,)``: the ratio of each keyword in ordinary speech (``ordinary_level``).
     """
 
-    ways: Sequence[Sequence[Sequence[int]]]
+    pronunciations: Sequence[Sequence[Sequence[int]]]
     level: np.ndarray
 
 
 @dataclass(frozen=True)
 class AlignmentScoring:
-    """From an alignment to log-odds; belongs to a model.
+    """Turns alignments into log-odds; its constants belong to a model.
 
     The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
-    log-likelihood ratio ``r`` and number of symbols ``n`` and the keyword's level ``l``. An alignment begins
-    and ends at the symbols' peaks: its event begins ``lead_s`` earlier and ends ``tail_s`` later.
+    log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. An
+    alignment begins and ends at the peaks of symbols: its event begins ``lead_s`` earlier and ends ``tail_s``
+    later.
     """
 
     bias: float
     ratio: float
     symbols: float
     level: float = 0.0
-    dwell: float = 0.0  # nats that each frame costs in ``r``
-    doubt: float = 0.0  # and each nat by which its likeliest symbol is uncertain
-    pause: float = 0.0  # and the lack of a pause before the keyword, at most
+    dwell: float = 0.0  # cost per frame, in nats; see ``Aligner`` for this and the next two
+    doubt: float = 0.0
+    pause: float = 0.0
     most: float = 12.0
     lead_s: float = 0.0
     tail_s: float = 0.0
 
     def aligner(self, keywords: Sequence[Sequence[Sequence[int]]]) -> Aligner:
-        """Return what aligns keywords at these costs."""
+        """Return an aligner with these costs."""
         return Aligner(keywords, self.dwell, self.doubt, self.pause)
 
     def log_odds(self, found: Alignment, level: np.ndarray) -> np.ndarray:
@@ -194,7 +200,7 @@ class AlignmentScoring:
 
 @dataclass(frozen=True)
 class Spotted:
-    """What keywords end in some frames.
+    """The scores of keywords that end in some frames.
 
     ``logits`` are ``(n_frames, n_keywords)`` log-odds, ``start`` the frames in which their alignments begin.
     """
@@ -209,13 +215,13 @@ class KeywordSpotter:
     Parameters
     ----------
     keywords
-        What to listen for.
+        The keywords.
     scoring
         The model's.
     """
 
     def __init__(self, keywords: Keywords, scoring: AlignmentScoring) -> None:
-        self._aligner = scoring.aligner(keywords.ways)
+        self._aligner = scoring.aligner(keywords.pronunciations)
         self._level, self._scoring = keywords.level, scoring
 
     def push(self, log_probs: np.ndarray) -> Spotted:
@@ -225,20 +231,20 @@ class KeywordSpotter:
 
 
 def ordinary_level(
-    ways: Sequence[Sequence[Sequence[int]]],
+    pronunciations: Sequence[Sequence[Sequence[int]]],
     cohort: Sequence[np.ndarray],
     scoring: AlignmentScoring,
     share: float = 0.9,
 ) -> np.ndarray:
     """Return the log-likelihood ratio of each keyword in ordinary speech: ``(n_keywords,)``.
 
-    Some keywords resemble more of what people say than others, and a network has sounds that it hears too
-    often. So every keyword is looked for in a *cohort*, what the network heard in some utterances, and its
-    level is the ratio that a ``share`` of them stay below (test normalisation: Auckenthaler et al., Digital
-    Signal Processing 10, 2000). That the cohort may hold the keyword a few times does not matter.
+    Some keywords are more like ordinary speech than others, and a network outputs some phonemes too often. So
+    every keyword is aligned with a *cohort*, the network's outputs for some utterances, and its level is the
+    ratio that a ``share`` of the utterances stay below (test normalisation: Auckenthaler et al., Digital
+    Signal Processing 10, 2000). A few utterances with the keyword in them do not matter.
     """
-    level = np.zeros(len(ways))
+    level = np.zeros(len(pronunciations))
     if len(cohort) and scoring.level:
-        best = [scoring.aligner(ways).push(utterance).ratio.max(axis=0) for utterance in cohort]
+        best = [scoring.aligner(pronunciations).push(utterance).ratio.max(axis=0) for utterance in cohort]
         level = np.quantile(best, share, axis=0)
     return level

@@ -1,4 +1,4 @@
-"""What models of speech share: from keywords to symbols, and the score of a keyword in a window."""
+"""What speech models share: from keywords to symbols, and the log-odds of a keyword in a window."""
 
 import logging
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import KeywordBank, LabelBank, own_bank
 from zsaudio.models.speech.alignment import AlignmentScoring, Keywords, KeywordSpotter, ordinary_level
 
-SHORT = 3  # symbols: so few are found in much else
-_NAMED = 5  # short keywords in a warning
+SHORT = 3  # symbols; a keyword of so few is a part of many other words
+_NAMED = 5  # short keywords named in a warning
 log = logging.getLogger("zsaudio")
 
 
 class Speech:
-    """What does not depend on the network in ``zsaudio.models.base.SpeechModel``; meets ``Model``, too.
+    """Base class of speech models: a ``zsaudio.models.base.SpeechModel`` that is a ``Model``, too.
 
-    A model adds ``symbols(text)`` and ``log_probs(windows)``, and sets what the protocol asks for.
+    A subclass adds ``symbols(text)``, ``log_probs(windows)`` and the attributes of the protocol.
     """
 
     context_s = 0.0
@@ -26,7 +26,7 @@ class Speech:
     frame_s: float
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
-        """Return the ways to say a text, each as symbols."""
+        """Return the pronunciations of a text, each as symbols."""
         raise NotImplementedError
 
     def log_probs(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -34,20 +34,22 @@ class Speech:
         raise NotImplementedError
 
     def embed_labels(self, labels: LabelSet) -> KeywordBank:
-        """Return the keywords' symbols and levels; warn of short ones, which are heard in much else."""
-        ways = [[way for text in label.spoken for way in self.symbols(text)] for label in labels]
+        """Return the keywords' symbols and levels; warn of short keywords, which are unreliable."""
+        pronunciations = [[said for text in label.spoken for said in self.symbols(text)] for label in labels]
         short = [
-            f"'{label.name}'" for label, own in zip(labels, ways, strict=True) if min(map(len, own)) <= SHORT
+            f"'{label.name}'"
+            for label, own in zip(labels, pronunciations, strict=True)
+            if min(map(len, own)) <= SHORT
         ]
         if short:
             log.warning(
-                "of %d sounds or fewer, so often missed, or heard in other words: %s%s",
+                "of %d sounds or fewer, so often missed or detected in other words: %s%s",
                 SHORT,
                 ", ".join(short[:_NAMED]),
                 f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "",
             )
-        level = ordinary_level(ways, self.cohort, self.scoring)
-        return KeywordBank(labels.names, Keywords(ways, level))
+        level = ordinary_level(pronunciations, self.cohort, self.scoring)
+        return KeywordBank(labels.names, Keywords(pronunciations, level))
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)`` that each keyword is somewhere in it."""

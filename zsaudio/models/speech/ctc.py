@@ -1,12 +1,13 @@
-"""Keywords through any CTC checkpoint of transformers: wav2vec2, HuBERT, WavLM and their like.
+"""Keyword spotting with any CTC checkpoint of transformers: wav2vec2, HuBERT, WavLM and the like.
 
-The checkpoint's vocabulary decides how a keyword is spelled: in letters, with the word delimiter between
-words, or in phonemes of the International Phonetic Alphabet. Letters may be those of any language; phonemes
-of a text come from ``pronunciation.py``, in English, unless they are given by hand.
+The checkpoint's vocabulary determines how a keyword is spelled: in letters, with the word delimiter between
+words, or in phonemes of the International Phonetic Alphabet. Letters may be of any language; the phonemes of
+a text come from ``pronunciation.py``, in English, unless they are given by hand.
 
-Such networks look at a whole window. They are treated as if they saw ``CONTEXT_S`` on either side of a frame,
-so scores depend a little on how a recording is cut. Their scores are not calibrated: the constants are those
-of a network that is nearly always sure. ``zsaudio calibrate`` finds thresholds.
+The attention of such networks spans the whole window. Here each frame is treated as if it depended on
+``CONTEXT_S`` of audio on either side, so scores depend a little on how a recording is cut. The scores are not
+calibrated: the constants suit a network whose outputs are nearly always certain. ``zsaudio calibrate`` finds
+thresholds.
 """
 
 import re
@@ -31,7 +32,7 @@ _SPECIAL = re.compile(r"<.*>|\[.*\]")
 
 
 class CtcCheckpoint(Speech):
-    """A CTC checkpoint: meets ``zsaudio.models.base.SpeechModel``, and ``Model``.
+    """A CTC checkpoint as a ``zsaudio.models.base.SpeechModel`` and ``Model``.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class CtcCheckpoint(Speech):
         self._delimiter = getattr(tokenizer, "word_delimiter_token", None)
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
-        """Return the ways to say or spell a text, each as symbols."""
+        """Return the pronunciations or spellings of a text, each as symbols."""
         written, by_hand = split_pronunciation(text)
         if by_hand:
             return [self._phonemes(each, text) for each in by_hand]
@@ -117,7 +118,7 @@ class CtcCheckpoint(Speech):
             values = inputs.input_values.to(self.device)
             logits = self._network(values).logits[0].float()
             log_probs = torch.log_softmax(logits, dim=-1)[:, self._columns].cpu().numpy()
-            # The convolutions take no padding: a frame or two fewer than the samples would give.
+            # The convolutions have no padding, so the last one or two frames are missing.
             missing = max(0, n_frames - len(log_probs))
             found.append(np.pad(log_probs, ((0, missing), (0, 0)), mode="edge")[:n_frames])
         return found
@@ -131,7 +132,7 @@ class CtcCheckpoint(Speech):
         return pronouncer()
 
     def _phonemes(self, written: str, where: str) -> tuple[int, ...]:
-        """Find the vocabulary's symbols, the longest first, in phonemes that are written down."""
+        """Split written phonemes into symbols of the vocabulary, the longest possible first."""
         longest = sorted(self._number, key=len, reverse=True)
         rest, found = unicodedata.normalize("NFC", re.sub(r"[\sˈˌ]", "", written)), []
         while rest:
@@ -165,7 +166,7 @@ def _ipa(phoneme: str) -> str:
 
 
 def _loadable(auto: Any, folder: Any) -> Any:
-    """Return the class of a checkpoint's network, which ``load_part`` can load and check."""
+    """Return the class of a checkpoint's network, for ``load_part``."""
     from transformers import AutoConfig
 
     config = load_part(AutoConfig, folder)

@@ -26,7 +26,7 @@ _NUMBER = {phoneme: number for number, phoneme in enumerate(PHONEMES, start=1)}
 
 
 class NanoKeyword(Speech):
-    """The bundled keyword spotter: meets ``zsaudio.models.base.SpeechModel``, and ``Model``.
+    """The bundled keyword spotter, a ``zsaudio.models.base.SpeechModel`` and ``Model``.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ def split_pronunciation(text: str) -> tuple[str, list[str]]:
     if "/" not in text:
         return text, []
     written, *rest = text.split("/")
-    if len(rest) % 2:  # a slash that nothing closes
+    if len(rest) % 2:  # a slash without a second one
         raise LabelError(f"keyword '{text}': a pronunciation stands between two slashes, as in /h aɪ/")
     return written.strip(), [part.strip() for part in rest[::2]]
 
@@ -175,10 +175,10 @@ def read_pronunciation(written: str, where: str) -> Pronunciation:
 
 
 def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) -> list[list[str]]:
-    """Return the words of a text as they are spoken, in all ways in which its figures can be read.
+    """Return the words of a text as they are spoken, in all readings of its numbers.
 
     Case is kept; punctuation is dropped; accents are, too ("café"), where the alphabet lacks the letter.
-    Figures are read in English.
+    Numbers are read in English.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) ->
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", plain)  # thousands
     tokens = re.findall(r"\d+(?:\.\d+)?(?:st|nd|rd|th)?(?![a-z])|\d+|[^\W\d_]+(?:'[^\W\d_]+)*", plain)
     if not tokens:
-        raise LabelError(f"keyword '{text}': there is no word in it to listen for")
+        raise LabelError(f"keyword '{text}': it has no word to listen for")
     ways: Iterable[tuple[list[str], ...]] = itertools.product(
         *(_figures(token) if token[0].isdigit() else [[token]] for token in tokens)
     )
@@ -219,13 +219,13 @@ def spoken_words(text: str, alphabet: Collection[str] = string.ascii_letters) ->
 
 @cache
 def _number_reader() -> Any:
-    import inflect  # takes a moment to import, and few keywords have figures
+    import inflect  # slow to import, and few keywords have numbers
 
     return inflect.engine()
 
 
 def _figures(token: str) -> list[list[str]]:
-    """Return how figures are read: as a number, in pairs where it may be a year, one by one."""
+    """Return the readings of a number: as a whole, in pairs if it may be a year, digit by digit."""
     engine = _number_reader()
     readings = [engine.number_to_words(token, andword="")]
     if token.isdigit() and len(token) > 1:
