@@ -145,7 +145,9 @@ def test_one_warning_for_all_short_keywords(model: NanoKeyword, caplog: pytest.L
 class TestCommandLine:
     def test_words_and_sounds(self, zs: Run) -> None:
         ran = zs("detect", SPEECH, "--labels", "keyword: good evening, keyword: good morning", "-f", "jsonl")
-        assert ran.code == 0 and ran.err == []
+        assert ran.code == 0 and [line.split(",")[0] for line in ran.err] == [
+            "zsaudio: 1 event in 1 recording"
+        ]
         (event,) = [json.loads(line) for line in ran.out.splitlines()]
         assert event["label"] == "keyword: good evening"
 
@@ -157,11 +159,11 @@ class TestCommandLine:
         ran = zs("tag", SPEECH, "--labels-file", path, "-f", "csv")
         assert ran.code == 0
         assert "keyword: good evening" in ran.out and "hello" not in ran.out
-        assert ran.err == []
+        assert [line.split(",")[0] for line in ran.err] == ["zsaudio: 2 tags in 1 recording"]
 
     def test_short_words_are_warned_of_unless_quiet(self, zs: Run) -> None:
         ran = zs("tag", SPEECH, "--labels", "keyword: go")
-        assert (ran.code, len(ran.err)) == (0, 1)
+        assert (ran.code, len(ran.err)) == (0, 2)
         assert ran.err[0].startswith("zsaudio: of 3 sounds or fewer, so often missed")
         assert zs("tag", SPEECH, "--labels", "keyword: go", "-q").err == []
 

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from zsaudio.files import write_atomically
 
 _BATCH = 64
 _SAVE_EVERY = 10  # epochs
@@ -64,8 +67,9 @@ def descend(
             on_epoch(epoch + 1, epochs)
         if state is not None and (epoch + 1) % _SAVE_EVERY == 0:
             kept = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "done": epoch + 1}
-            torch.save(kept, state.with_suffix(".new"))
-            state.with_suffix(".new").replace(state)
+            content = BytesIO()
+            torch.save(kept, content)
+            write_atomically(state, content.getvalue())
     if state is not None:
         state.unlink(missing_ok=True)
     network.eval()
