@@ -1,6 +1,6 @@
 """Print what a microphone hears, as it happens: ``python examples/microphone.py "siren, speech"``.
 
-Needs the extra: ``pip install "zsaudio[mic]"``, and on Linux the library libportaudio2.
+Needs sounddevice (``pip install sounddevice``), and on Linux the library libportaudio2.
 """
 
 import argparse
@@ -12,9 +12,13 @@ parser.add_argument("labels", nargs="?", default="@home")
 parser.add_argument("--input", help="part of the microphone's name")
 arguments = parser.parse_args()
 
-recognizer = zsaudio.Recognizer(arguments.labels)
+try:
+    recognizer = zsaudio.Recognizer(arguments.labels)
+    source = zsaudio.microphone(arguments.input)
+except zsaudio.ZsaudioError as error:  # such as no PortAudio, or no microphone
+    raise SystemExit(f"microphone.py: {error}") from None
 options = zsaudio.DetectionOptions.live(recognizer.model)  # early rather than exact
-with zsaudio.microphone(arguments.input) as microphone:
+with source as microphone:
     print(f"listening to {microphone.name} at {microphone.sample_rate} Hz; Ctrl-C ends", flush=True)
     try:
         for event in recognizer.stream(microphone, options=options):

@@ -1,5 +1,6 @@
 """The examples run, and nano hears in their recordings what is in them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,18 @@ def test_scripts_run(script: str, said: str) -> None:
     ran = subprocess.run([sys.executable, EXAMPLES / script], capture_output=True, text=True, check=True)
     assert said in ran.stdout
     assert ran.stderr == ""
+
+
+def test_the_microphone_script_without_portaudio_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    path = os.pathsep.join([str(tmp_path), str(EXAMPLES.parent)])
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / "microphone.py", "siren"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("microphone.py: sounddevice finds no PortAudio library: install ")
+    assert ran.stderr.count("\n") == 1

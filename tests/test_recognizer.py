@@ -63,6 +63,7 @@ def test_exclusive_scores_sum_to_one() -> None:
 def test_top_k_min_score_thresholds_and_background(recognizer: Recognizer) -> None:
     clip = tone(1000, 1.0)
     assert [t.label for t in recognizer.tag(clip, 16_000, top_k=1)] == ["1000"]
+    assert recognizer.tag(clip, 16_000, top_k=0) == recognizer.tag(clip, 16_000)
     assert [t.label for t in recognizer.tag(clip, 16_000, min_score=0.5)] == ["1000"]
     labels = LabelSet([Label("440", threshold=0.5), "1000", Label("2000", background=True)])
     recognizer = Recognizer(labels, ToneModel())
@@ -119,7 +120,7 @@ def test_wrong_options(recognizer: Recognizer) -> None:
     with pytest.raises(OptionError, match="batch_size must be at least 1"):
         Recognizer(LABELS, ToneModel(), batch_size=0)
     with pytest.raises(OptionError, match="top_k"):
-        recognizer.tag_batch([], top_k=0)
+        recognizer.tag_batch([], top_k=-1)
     with pytest.raises(OptionError, match="min_score"):
         recognizer.tag_batch([], min_score=50)
     with pytest.raises(

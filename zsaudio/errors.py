@@ -3,6 +3,9 @@
 Every message is one line that says what is wrong, in which file, and what to do about it.
 """
 
+import re
+from importlib import metadata
+
 
 class ZsaudioError(Exception):
     """Root of every error that zsaudio raises on purpose."""
@@ -57,3 +60,16 @@ class ArchiveError(ZsaudioError, RuntimeError):
 
 class MissingExtraError(ZsaudioError, ImportError):
     """An optional dependency that is absent or broken."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra of zsaudio consists of.
+
+    It names the packages, not the extra, so that it also works where zsaudio was installed from a clone.
+    """
+    try:
+        lines = metadata.requires("zsaudio") or []
+    except metadata.PackageNotFoundError:
+        lines = []
+    needed = [line.split(";")[0].strip() for line in lines if re.search(rf"extra == ['\"]{extra}['\"]", line)]
+    return " ".join(["pip install", *(f'"{name}"' for name in needed or [f"zsaudio[{extra}]"])])

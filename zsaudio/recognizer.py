@@ -216,8 +216,8 @@ class Recognizer:
         on; a damaged one has an ``error`` and the tags of the part that can be decoded. Memory grows neither
         with the number of clips nor with their lengths.
         """
-        if top_k is not None and top_k < 1:
-            raise OptionError(f"top_k must be at least 1, not {top_k}")
+        if top_k is not None and top_k < 0:
+            raise OptionError(f"top_k must be 0 or more, not {top_k}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise OptionError(f"min_score must be between 0 and 1, not {min_score}")
         if pool not in ("max", "mean"):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from zsaudio.errors import MissingExtraError
+from zsaudio.errors import MissingExtraError, install_command
 
 if TYPE_CHECKING:
     import pandas
@@ -42,7 +42,7 @@ class Table:
         try:
             import pandas
         except ImportError as error:
-            raise MissingExtraError("a DataFrame needs pandas: pip install 'zsaudio[pandas]'") from error
+            raise MissingExtraError(f"a DataFrame needs pandas: {install_command('pandas')}") from error
         return pandas.DataFrame(list(self._rows()), columns=list(self._columns()))
 
     def _repr_html_(self) -> str:

@@ -243,7 +243,7 @@ def test_plots_that_cannot_be_written_cost_only_themselves(find: Run, clips: Pat
 def test_plots_without_matplotlib(find: Run, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ran = find("in/a", *LABELS, "--plot", "plots")
-    assert (ran.code, ran.err) == (2, ["zsaudio: plots need matplotlib: pip install 'zsaudio[plot]'"])
+    assert (ran.code, ran.err) == (2, ['zsaudio: plots need matplotlib: pip install "matplotlib>=3.8"'])
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_without_the_extra(
     listen: Listen, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    message = 'zsaudio: listening to a microphone needs sounddevice: pip install "zsaudio[mic]"'
+    message = 'zsaudio: listening to a microphone needs sounddevice: pip install "sounddevice>=0.4.6"'
     assert listen(*arguments) == (2, [], [message])
 
 

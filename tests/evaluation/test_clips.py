@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,15 @@ class TestCommand:
         names = {path.name for path in (tmp_path / "report").iterdir()}
         assert names == {"results.json", "confusion.png", "reliability.png"}
         assert json.loads((tmp_path / "report" / "results.json").read_text()) == [result]
+
+    def test_without_matplotlib_all_but_the_pictures_is_written(
+        self, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        code, out, err = self.run(tones, "-o", tmp_path / "report")
+        assert code == 0 and "accuracy" in out
+        assert 'no pictures are drawn: plots need matplotlib: pip install "matplotlib' in err
+        assert [path.name for path in (tmp_path / "report").iterdir()] == ["results.json"]
 
     def test_lists_of_classes_choose_the_recordings(self, tones: Path, tmp_path: Path) -> None:
         (tmp_path / "seen.txt").write_text("440\n")

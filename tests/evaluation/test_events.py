@@ -233,7 +233,7 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, package, None)
         code, out, err = self.run(table)
         assert code != 0 and not out
-        assert 'pip install "zsaudio[eval]"' in err and "\n" not in err.strip()
+        assert 'pip install "sed_eval' in err and "\n" not in err.strip()
 
     def test_without_events_nothing_more_is_needed(
         self, table: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsaudio.errors import ArchiveError, MissingExtraError
+from zsaudio.errors import ArchiveError, MissingExtraError, install_command
 from zsaudio.files import write_atomically
 
 if TYPE_CHECKING:
@@ -426,7 +426,7 @@ def require_pyarrow() -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("archives need pyarrow: pip install 'zsaudio[archive]'") from error
+        raise MissingExtraError(f"archives need pyarrow: {install_command('archive')}") from error
 
 
 def require_pandas() -> None:

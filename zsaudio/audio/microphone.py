@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zsaudio.audio.live import BLOCK_S, LiveBlocks
-from zsaudio.errors import AudioError, MissingExtraError, OptionError
+from zsaudio.errors import AudioError, MissingExtraError, OptionError, install_command
 
 _DEVICE_BUFFER_S = 0.1  # bridges pauses of this program; it does not delay the blocks
 _MOST_CHANNELS = 8  # sound servers offer 32 or more, and fill those that no microphone has with silence
@@ -171,7 +171,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as error:
         raise MissingExtraError(
-            'listening to a microphone needs sounddevice: pip install "zsaudio[mic]"'
+            f"listening to a microphone needs sounddevice: {install_command('mic')}"
         ) from error
     except OSError as error:
         raise MissingExtraError(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,9 +11,10 @@ import typer
 
 from zsaudio.cli import common
 from zsaudio.cli.progress import show_progress
-from zsaudio.errors import DataError, OptionError
+from zsaudio.errors import DataError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
+    from zsaudio.evaluation.clips import Evaluation
     from zsaudio.evaluation.datasets import Dataset
 
 T = TypeVar("T")
@@ -27,12 +28,21 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+DATA = "Labelled recordings"  # a panel of the help text
 Split = Annotated[
     list[str] | None,
-    typer.Option("--split", help="Use this split or fold of the data only. Can be repeated."),
+    typer.Option(
+        "--split",
+        metavar="NAME",
+        help="Only this split or fold of the data. Can be repeated.",
+        rich_help_panel=DATA,
+    ),
 ]
 Cache = Annotated[
-    bool, typer.Option("--cache/--no-cache", help="Keep audio embeddings on disk for the next time.")
+    bool,
+    typer.Option(
+        "--cache/--no-cache", help="Keep audio embeddings on disk for the next run.", rich_help_panel=DATA
+    ),
 ]
 
 
@@ -48,40 +58,78 @@ def evaluate(
     model: common.ModelName = "nano",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
+    batch_size: common.BatchSize = 16,
     split: Split = None,
+    seen: Annotated[
+        str | None,
+        typer.Option(
+            "--seen",
+            metavar="NAMES",
+            help="Classes that the model was trained on: a file, one a line, or a,b,c.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    unseen: Annotated[
+        str | None,
+        typer.Option(
+            "--unseen",
+            metavar="NAMES",
+            help="Classes that it was not trained on, likewise.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    cache: Cache = True,
     labels_file: Annotated[
         Path | None,
-        typer.Option("--labels-file", help="The data's classes with prompts of your own, as YAML."),
+        typer.Option(
+            "--labels-file",
+            metavar="FILE",
+            help="A label file with prompts for the data's classes.",
+            rich_help_panel=common.LABELS,
+        ),
     ] = None,
     templates: Annotated[
         list[str] | None,
-        typer.Option("--templates", help="Compare this prompt template with others. Can be repeated."),
-    ] = None,
-    seen: Annotated[
-        str | None, typer.Option("--seen", help="Classes the model knows: a file, one a line, or a,b,c.")
-    ] = None,
-    unseen: Annotated[
-        str | None, typer.Option("--unseen", help="Classes the model never heard: likewise.")
+        typer.Option(
+            "--templates",
+            metavar="SENTENCE",
+            help="Compare this prompt template with others. Can be repeated.",
+            rich_help_panel=common.LABELS,
+        ),
     ] = None,
     events: Annotated[
         bool,
         typer.Option(
             "--events/--no-events",
-            help="Where the data have onsets, also find events and measure how well (extra: eval).",
+            help="Where the data have onsets, also detect and measure events.",
+            rich_help_panel=common.EVENTS,
         ),
     ] = True,
     threshold: Annotated[
-        float, typer.Option("--threshold", help="Score from which an event counts as heard.")
+        float,
+        typer.Option(
+            "--threshold",
+            metavar="SCORE",
+            help="Lowest score of an event.",
+            rich_help_panel=common.EVENTS,
+        ),
     ] = 0.5,
     format: Annotated[
-        ReportFormat, typer.Option("--format", "-f", help="Form of the results.")
+        ReportFormat,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="table or json.", rich_help_panel=common.OUTPUT
+        ),
     ] = ReportFormat.table,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for results.json, confusion.png and reliability.png."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for results.json, confusion.png and reliability.png.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = None,
-    batch_size: common.BatchSize = 16,
-    cache: Cache = True,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
     debug: common.Debug = False,
@@ -97,10 +145,8 @@ def evaluate(
     from zsaudio.evaluation.events import require_eval
     from zsaudio.labels import LabelSet
     from zsaudio.models.registry import load_model
-    from zsaudio.output.plot import require_matplotlib
 
-    if output is not None:
-        require_matplotlib()  # before the work, not after it
+    draws = output is not None and _can_draw(output)  # before the work, not after it
     options = DetectionOptions(threshold=threshold)
     dataset = read_dataset(data)
     dataset = dataset.split(*split) if split else dataset
@@ -123,32 +169,59 @@ def evaluate(
         cache=cache,
         progress=progress,
     )
-    from zsaudio.evaluation import report
-
     best = max(results, key=lambda result: result.summary.get("accuracy", result.summary["mAP"]))
     for clip, error in best.failed:
         common.message(error if clip in error else f"{clip}: {error}")
     amiss = best.events.problems if best.events is not None else ()
     for line in amiss:
         common.message(line)
+    _write(results, best, format, output, draws)
+    if dataset.problems or best.failed or amiss:
+        sys.exit(1)
+
+
+def _can_draw(folder: Path) -> bool:
+    """Make the folder of a report; return whether pictures can be drawn, and say so if not."""
+    from zsaudio.output.plot import require_matplotlib
+
+    make_folder(folder)
+    try:
+        require_matplotlib()
+    except MissingExtraError as error:
+        common.message(f"no pictures are drawn: {error}")
+        return False
+    return True
+
+
+def _write(
+    results: "Sequence[Evaluation]",
+    best: "Evaluation",
+    format: ReportFormat,
+    output: Path | None,
+    draws: bool,
+) -> None:
+    """Write the results to stdout, and to the folder of a report."""
+    from zsaudio.evaluation import report
+    from zsaudio.files import write_atomically
+    from zsaudio.output.journal import writing
+
+    content = json.dumps([result.to_json() for result in results], indent=2) + "\n"
+    stdout = common.stdout()
     if format is ReportFormat.json:
-        json.dump([result.to_json() for result in results], sys.stdout, indent=2)
-        print()
+        stdout.write(content)
     else:
-        report.write_summary(results, sys.stdout)
-        print()
+        report.write_summary(results, stdout)
+        stdout.write("\n")
         if len(results) > 1:
-            print(f"classes with {best.prompts!r}:")
-        report.write_classes(best, sys.stdout)
+            stdout.write(f"classes with {best.prompts!r}:\n")
+        report.write_classes(best, stdout)
     if output is not None:
-        make_folder(output)
-        content = json.dumps([result.to_json() for result in results], indent=2) + "\n"
-        (output / "results.json").write_text(content, encoding="utf-8")
+        with writing(output / "results.json"):
+            write_atomically(output / "results.json", content)
+    if output is not None and draws:
         report.draw_reliability(best, output / "reliability.png")
         if not best.is_multi_label:
             report.draw_confusion(best, output / "confusion.png")
-    if dataset.problems or best.failed or amiss:
-        sys.exit(1)
 
 
 def report_problems(dataset: "Dataset") -> None:

@@ -131,7 +131,7 @@ def tag(
         batch.run(
             lambda todo: recognizer.tag_batch(
                 map(common.open_source, todo),
-                top_k=top_k or None,
+                top_k=top_k,
                 min_score=min_score,
                 exclusive=exclusive,
                 pool=pool.value,

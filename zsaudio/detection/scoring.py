@@ -96,7 +96,7 @@ def rank(scores: np.ndarray, labels: LabelSet, top_k: int | None, min_score: flo
     labels
         The label set; its background labels are left out.
     top_k
-        Keep at most this many; None: all.
+        Keep at most this many; None or 0: all.
     min_score
         Leave out lower scores; None: what is below its label's own threshold, where it has one.
     """
@@ -105,4 +105,4 @@ def rank(scores: np.ndarray, labels: LabelSet, top_k: int | None, min_score: flo
         for label, score in zip(labels, scores, strict=True)
         if not label.background and score >= ((label.threshold or 0.0) if min_score is None else min_score)
     ]
-    return tuple(sorted(tags, key=lambda tag: -tag.score)[:top_k])
+    return tuple(sorted(tags, key=lambda tag: -tag.score)[: top_k or None])

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.errors import DataError, MissingExtraError
+from zsaudio.errors import DataError, MissingExtraError, install_command
 from zsaudio.evaluation.datasets import Dataset
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Model
@@ -220,12 +220,12 @@ def require_eval() -> tuple[ModuleType, ModuleType]:
             import sed_scores_eval
     except ImportError as error:
         raise MissingExtraError(
-            f'figures of events need more ({error}): pip install "zsaudio[eval]", or leave them out with '
+            f"figures of events need more ({error}): {install_command('eval')}, or leave them out with "
             "--no-events"
         ) from error
     if int(pandas.__version__.split(".")[0]) >= 3:  # whose arrays are read-only, which sed_scores_eval is not
         raise MissingExtraError(
-            f'figures of events need pandas below 3, not {pandas.__version__}: pip install "zsaudio[eval]", '
+            f"figures of events need pandas below 3, not {pandas.__version__}: {install_command('eval')}, "
             "or leave them out with --no-events"
         )
     return sed_eval, sed_scores_eval

@@ -5,13 +5,14 @@ Figures need matplotlib, the extra ``plot``.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from zsaudio.errors import OptionError
 from zsaudio.evaluation import metrics
 from zsaudio.evaluation.clips import Evaluation
+from zsaudio.output.journal import writing
+from zsaudio.output.plot import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,8 +120,6 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror})") from error
+def _save(figure: "Figure", path: Path) -> None:
+    with writing(path):
+        save_figure(figure, path, dpi=150)

@@ -15,7 +15,7 @@ import numpy as np
 from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.errors import AudioError, MissingExtraError
+from zsaudio.errors import AudioError, MissingExtraError, install_command
 from zsaudio.files import write_atomically
 from zsaudio.labels import Label
 from zsaudio.results import ClipEvents, Event, FrameScores
@@ -67,7 +67,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'zsaudio[plot]'") from error
+        raise MissingExtraError(f"plots need matplotlib: {install_command('plot')}") from error
 
 
 def save_figure(figure: "Figure", path: Path, dpi: int) -> None:
