@@ -10,7 +10,7 @@ import typer
 from zsaudio.cli import common
 from zsaudio.cli.evaluate import Cache, Data, Split, report_problems
 from zsaudio.cli.progress import show_progress
-from zsaudio.cli.train import CountingProgress, check_output
+from zsaudio.cli.train import CountingProgress, Validation, check_output, print_comparison
 
 
 def adapt(
@@ -31,8 +31,14 @@ def adapt(
     dtype: common.Dtype = "auto",
     split: Split = None,
     strength: Annotated[
-        float, typer.Option("--strength", min=0, help="Log-odds that a perfect match with an example adds.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            "--strength",
+            min=0,
+            help="Log-odds that a perfect match with an example adds. Default: fitted on examples held out.",
+            show_default=False,
+        ),
+    ] = None,
     sharpness: Annotated[
         float, typer.Option("--sharpness", min=0, help="How fast these decrease with the distance.")
     ] = 5.5,
@@ -47,6 +53,7 @@ def adapt(
             "examples and a name that the model does not know.",
         ),
     ] = 0,
+    validation: Validation = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -88,6 +95,7 @@ def adapt(
         strength=strength,
         sharpness=sharpness,
         fine_tune=fine_tune,
+        validation=read_dataset(validation) if validation else None,
         seed=seed,
         device=device,
         dtype=dtype,
@@ -100,6 +108,7 @@ def adapt(
     counts = ", ".join(f"{name} ({number})" for name, number in Counter(adapted.labels).items())
     tuned = f", after {fine_tune} epochs of fine-tuning" if fine_tune else ""
     print(f"{output}: {model} with examples of {counts}{tuned}")
+    print_comparison(adapted.comparison, model)
     if dataset.problems or progress.n_failed:
         sys.exit(1)
 

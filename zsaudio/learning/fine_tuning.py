@@ -21,7 +21,6 @@ from zsaudio.errors import OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.learned.descent import descend
-from zsaudio.models.learned.trained import base_logits
 
 LEARNING_RATE = 1e-3  # as in the paper's code
 DECAY = 0.01
@@ -97,4 +96,5 @@ class _Cache(nn.Module):
 def _own_logits(model: Adapted, names: list[str]) -> Tensor:
     """Return what the model that it stands on says of the examples, ``(n_examples, n_labels)``."""
     bank = model.base.embed_labels(LabelSet([Label(name) for name in names]))
-    return torch.from_numpy(base_logits(model.base, model.keys.astype(np.float32), bank)).float()
+    logits = model.base.compare([key[None] for key in model.keys.astype(np.float32)], bank)
+    return torch.from_numpy(np.concatenate(logits)).float()

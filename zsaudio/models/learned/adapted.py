@@ -1,30 +1,32 @@
 """A model that ``zsaudio adapt`` made: another model, and a cache of a few examples of some labels.
 
 Training-free, after Tip-Adapter (Zhang et al., ECCV 2022, equations 4-5) and Treff (Liang et al., 2023): the
-examples' audio embeddings are keys, their labels are values. A label with examples gains
-``strength * exp(-sharpness * (1 - cosine))`` log-odds, with the cosine of its nearest example; every other
-label has exactly the logits that it had. The nearest example counts, not the sum over examples as in the
-papers, so that scores do not grow with the number of examples. A *counter-example* of a label, a sound that
-was taken for it and is none, takes away as much in the same way.
+examples' audio embeddings are keys, their labels are values. The log-odds of a label with examples become
+``base_weight * base_logit + strength * exp(-sharpness * (1 - cosine)) + bias``, with the cosine of its
+nearest example; every other label has exactly the logits that it had. The nearest example counts, not the sum
+over examples as in the papers, so that scores do not grow with the number of examples. A *counter-example* of
+a label, a sound that was taken for it and is none, takes away as much in the same way.
 
-Conventions: keys are unit vectors ``(n_examples, dim)``, the mean embedding of an example each; they are
-compared with the mean embedding of up to ``REACH_S`` seconds on either side of a frame.
+Conventions: keys are unit vectors ``(n_examples, n)``, the mean embedding of an example's frames that count
+(``zsaudio.models.learned.loudness``) each; they are compared with the mean of such frames up to ``REACH_S``
+seconds on either side of a frame. A frame that does not count itself has the logits that it had.
 """
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
+from zsaudio.models.base import Encoder, LabelBank, Model, own_bank
 from zsaudio.models.identity import probe
 from zsaudio.models.learned.folder import explain_damage, read_folder
+from zsaudio.models.learned.loudness import OnEncoder, loud, loud_mean, loud_means
 
 MODEL_TYPE = "zsaudio-adapted"
 REACH_S = 1.0
@@ -40,7 +42,7 @@ class AdaptedBank(LabelBank):
 
 
 @dataclass
-class Adapted(LogitsByComparing):
+class Adapted(OnEncoder):
     """What ``zsaudio adapt`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
 
     Parameters
@@ -50,7 +52,7 @@ class Adapted(LogitsByComparing):
     source
         What ``load_model`` takes for it.
     keys
-        ``(n_examples, dim)``, unit norm.
+        ``(n_examples, n)``, unit norm.
     labels
         The label of each key.
     strength
@@ -60,7 +62,11 @@ class Adapted(LogitsByComparing):
     name
         What it is called; its folder, once it is saved or loaded.
     counter_keys, counter_labels
-        Embeddings of counter-examples, ``(n_counter_examples, dim)``, unit norm, and their labels.
+        Embeddings of counter-examples, ``(n_counter_examples, n)``, unit norm, and their labels.
+    base_weight, bias
+        How much the other model's log-odds count for labels with examples, and what is added to them.
+    comparison
+        With the other model, on recordings held out: a ``zsaudio.learning.comparison.Comparison``. Not saved.
     """
 
     base: Encoder
@@ -72,23 +78,18 @@ class Adapted(LogitsByComparing):
     name: str = "adapted"
     counter_keys: np.ndarray | None = None
     counter_labels: tuple[str, ...] = ()
+    base_weight: float = 1.0
+    bias: float = 0.0
+    comparison: Any = None
 
     def __post_init__(self) -> None:
         """Take from the other model what a model must tell."""
         base = self.base
-        self.sample_rate, self.dim = base.sample_rate, base.dim
+        super().__post_init__()
         self.window_s, self.frame_s = base.window_s, base.frame_s
         self._reach = int(REACH_S / self.frame_s)  # frames
         # A frame's logits depend on its neighbours' now.
         self.context_s = base.context_s + self._reach * self.frame_s if base.context_s else 0.0
-
-    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the other model's embeddings."""
-        return self.base.encode_audio(windows)
-
-    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return the other model's embeddings."""
-        return self.base.encode_text(prompts)
 
     def embed_labels(self, labels: LabelSet) -> AdaptedBank:
         """Let the other model embed the labels; note which of them have which keys."""
@@ -98,21 +99,45 @@ class Adapted(LogitsByComparing):
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings, ``(n_frames, dim)`` a window."""
         own = own_bank(bank, AdaptedBank)
-        kinds = [(1, self.keys, own.keys), (-1, self.counter_keys, own.counter_keys)]
-        kinds = [(sign, keys, numbers) for sign, keys, numbers in kinds if any(numbers)]
+        with_keys = [label for label, numbers in enumerate(own.keys) if numbers]
+        countered = [
+            label for label, numbers in enumerate(own.counter_keys) if numbers and not own.keys[label]
+        ]
         results = []
-        for frames, logits in zip(embeddings, self.base.compare(embeddings, own.base), strict=True):
+        for logits, likeness, counts in self.matches(embeddings, own):
             matched = logits.copy()
-            if kinds:
-                local = local_mean(frames, self._reach) if len(logits) > 1 else frames.mean(0, keepdims=True)
-                local /= np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9)
-                for sign, keys, owned in kinds:
-                    likeness = np.exp(-self.sharpness * (1 - local @ cast(np.ndarray, keys).T))
-                    for label, numbers in enumerate(owned):
-                        if numbers:
-                            matched[:, label] += sign * self.strength * likeness[:, numbers].max(axis=1)
+            of_keys = self.base_weight * logits + self.strength * likeness + self.bias
+            matched[:, with_keys] = np.where(counts[:, None], of_keys, logits)[:, with_keys]
+            matched[:, countered] += (self.strength * counts[:, None] * likeness)[:, countered]
             results.append(matched)
         return results
+
+    def matches(
+        self, embeddings: Sequence[np.ndarray], bank: AdaptedBank
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield per window the other model's logits, how like its nearest key each label is, and what counts.
+
+        The first two are ``(n_frames, n_labels)``; likeness is in [0, 1], less that of counter-keys.
+        The last is ``(n_frames,)`` booleans.
+        """
+        parts = [self.split(frames) for frames in embeddings]
+        for (vectors, levels, _), logits in zip(
+            parts, self.base.compare([part[2] for part in parts], bank.base), strict=True
+        ):
+            if len(logits) > 1:
+                means, counts = loud_means(vectors, levels, self._reach)
+            else:
+                means, counts = loud_mean(vectors, levels)[None], np.array([loud(levels).any()])
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+            likeness = np.zeros_like(logits)
+            for sign, keys, owned in ((1, self.keys, bank.keys), (-1, self.counter_keys, bank.counter_keys)):
+                if keys is None or not any(owned):
+                    continue
+                near = np.exp(-self.sharpness * (1 - means @ keys.T))
+                for label, numbers in enumerate(owned):
+                    if numbers:
+                        likeness[:, label] += sign * near[:, numbers].max(axis=1)
+            yield logits, likeness, counts
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
@@ -129,6 +154,8 @@ class Adapted(LogitsByComparing):
             "counter_labels": list(self.counter_labels),
             "strength": self.strength,
             "sharpness": self.sharpness,
+            "base_weight": self.base_weight,
+            "bias": self.bias,
         }
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         self.name = str(folder)
@@ -147,7 +174,9 @@ class Adapted(LogitsByComparing):
                 config["sharpness"],
                 str(folder),
                 arrays.get("counter_keys"),
-                tuple(config.get("counter_labels", ())),
+                tuple(config["counter_labels"]),
+                config["base_weight"],
+                config["bias"],
             )
 
 
@@ -157,17 +186,3 @@ def _owned(labels: LabelSet, owners: Sequence[str]) -> list[list[int]]:
     for key, owner in enumerate(owners):
         own.setdefault(owner.casefold(), []).append(key)
     return [own.get(label.name.casefold(), []) for label in labels]
-
-
-def local_mean(frames: np.ndarray, reach: int) -> np.ndarray:
-    """Return the mean of up to ``reach`` frames on either side of each frame, itself included.
-
-    Examples
-    --------
-    >>> local_mean(np.array([[0.0], [3.0], [6.0], [9.0]]), 1).ravel().tolist()
-    [1.5, 3.0, 6.0, 7.5]
-    """
-    total = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(frames, axis=0, dtype=np.float64)])
-    at = np.arange(len(frames))
-    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(frames))
-    return np.asarray((total[last] - total[first]) / (last - first)[:, None], np.float32)

@@ -1,11 +1,14 @@
 """A model that ``zsaudio train`` made: an encoder's audio embeddings, and what they learned to go with.
 
 The log-odds of a label in a window are ``scale * compatibility + base_weight * base_logit + bias``: the
-learned compatibility of the window's mean embedding with the label's semantics, and the log-odds by the
-encoder that it stands on. Where
-a label set holds classes that were trained on and others, the former lose ``seen_penalty`` (calibrated
-stacking: Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016), since
-what was trained on would otherwise win too often.
+learned compatibility of the label's semantics with the mean embedding of the window's frames that count
+(``zsaudio.models.learned.loudness``), and the log-odds by the encoder. Where no frame counts, the encoder's
+log-odds stand alone. The three numbers are one set for labels that were trained on, another for all others;
+where a label set holds both, the former lose ``seen_penalty`` (calibrated stacking: Chao et al., An empirical
+study and analysis of generalized zero-shot learning, ECCV 2016).
+
+A label that was trained on has, beside its semantics, a dimension of its own: what its name does not say can
+be learned as well.
 
 Conventions: one frame a window; windows are as long as the clips that it learned from.
 """
@@ -15,12 +18,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import Encoder, LabelBank, LogitsByComparing, Model, own_bank
+from zsaudio.models.base import Encoder, LabelBank, Model, own_bank
 from zsaudio.models.identity import probe
 from zsaudio.models.learned.class_tables import (
     AttributeTable,
@@ -30,6 +34,7 @@ from zsaudio.models.learned.class_tables import (
 )
 from zsaudio.models.learned.compatibility import METHODS, Compatibility
 from zsaudio.models.learned.folder import explain_damage, read_folder
+from zsaudio.models.learned.loudness import OnEncoder, loud_mean, pooled
 from zsaudio.models.learned.semantics import Semantics
 
 MODEL_TYPE = "zsaudio-trained"
@@ -42,20 +47,23 @@ class LogitScale:
     scale: float = 1.0
     bias: float = 0.0
     base_weight: float = 0.0
-    seen_penalty: float = 0.0
+
+    def __call__(self, compatibility: np.ndarray, base_logits: np.ndarray) -> np.ndarray:
+        """Return log-odds; arrays of one shape."""
+        return np.asarray(self.scale * compatibility + self.base_weight * base_logits + self.bias)
 
 
 @dataclass(frozen=True)
 class TrainedBank(LabelBank):
-    """The labels' semantics, their bank for the encoder (None: it has no say), and which were trained on."""
+    """The labels' semantics, their bank for the encoder, and which of them were trained on."""
 
     semantics: np.ndarray
-    base: LabelBank | None
+    base: LabelBank
     seen: np.ndarray
 
 
 @dataclass
-class Trained(LogitsByComparing):
+class Trained(OnEncoder):
     """What ``zsaudio train`` made; meets ``zsaudio.models.base.Model`` and gives audio embeddings.
 
     Parameters
@@ -70,12 +78,16 @@ class Trained(LogitsByComparing):
         The classes that were trained on.
     window_s
         Length of its windows, in seconds.
-    logit_scale
-        From compatibility to log-odds.
+    seen, unseen
+        From compatibility to log-odds, for classes that were trained on and for others.
+    seen_penalty
+        What the former lose among the latter.
     name
         What it is called; its folder, once it is saved or loaded.
     held_out
         Classes of the data that it was not trained on.
+    comparison
+        With the encoder, on recordings held out: a ``zsaudio.learning.comparison.Comparison``. Not saved.
     """
 
     base: Encoder
@@ -84,45 +96,42 @@ class Trained(LogitsByComparing):
     semantics: Semantics
     classes: tuple[str, ...]
     window_s: float
-    logit_scale: LogitScale = field(default_factory=LogitScale)
+    seen: LogitScale = field(default_factory=LogitScale)
+    unseen: LogitScale = field(default_factory=LogitScale)
+    seen_penalty: float = 0.0
     name: str = "trained"
     held_out: tuple[str, ...] = ()
+    comparison: Any = None
 
     context_s = 0.0
 
     def __post_init__(self) -> None:
         """Take from the encoder what a model must tell."""
+        super().__post_init__()
         self.frame_s = self.window_s
-        self.sample_rate = self.base.sample_rate
-        self.dim = self.base.dim
-
-    def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the encoder's embeddings."""
-        return self.base.encode_audio(windows)
-
-    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return the encoder's embeddings."""
-        return self.base.encode_text(prompts)
 
     def embed_labels(self, labels: LabelSet) -> TrainedBank:
-        """Compute the labels' semantics, their embeddings by the encoder, and which were trained on."""
-        known = {name.casefold() for name in self.classes}
-        seen = np.array([label.name.casefold() in known for label in labels])
-        if seen.all():
-            seen[:] = False  # nobody to protect
-        base = self.base.embed_labels(labels) if self.logit_scale.base_weight else None
-        return TrainedBank(labels.names, self.semantics(list(labels)), base, seen)
+        """Compute the labels' vectors, their embeddings by the encoder, and which were trained on."""
+        vectors = with_own_dimensions(self.semantics(list(labels)), labels.names, self.classes)
+        seen = np.asarray(vectors[:, -len(self.classes) :].any(axis=1))
+        return TrainedBank(labels.names, vectors, self.base.embed_labels(labels), seen)
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)``."""
-        own, fitted = own_bank(bank, TrainedBank), self.logit_scale
+        own = own_bank(bank, TrainedBank)
         if not len(embeddings):
             return []
-        means = np.stack([frames.mean(axis=0) for frames in embeddings])
-        logits = fitted.scale * self.compatibility.decision_function(means, own.semantics) + fitted.bias
-        if own.base is not None:
-            logits = logits + fitted.base_weight * base_logits(self.base, means, own.base)
-        return list((logits - fitted.seen_penalty * own.seen).astype(np.float32)[:, None])
+        parts = [self.split(frames) for frames in embeddings]
+        means = np.stack([loud_mean(vectors, levels) for vectors, levels, _ in parts])
+        compatibility = self.compatibility.decision_function(means, own.semantics)
+        base = np.stack(
+            [pooled(logits) for logits in self.base.compare([part[2] for part in parts], own.base)]
+        )
+        logits = np.where(own.seen, self.seen(compatibility, base), self.unseen(compatibility, base))
+        if not own.seen.all():
+            logits -= self.seen_penalty * own.seen
+        logits = np.where(means.any(axis=1, keepdims=True), logits, base)
+        return list(logits.astype(np.float32)[:, None])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
@@ -144,7 +153,9 @@ class Trained(LogitsByComparing):
             "classes": list(self.classes),
             "held_out": list(self.held_out),
             "window_s": self.window_s,
-            "logit_scale": asdict(self.logit_scale),
+            "seen": asdict(self.seen),
+            "unseen": asdict(self.unseen),
+            "seen_penalty": self.seen_penalty,
         }
         # Last, so that a folder with a config is a whole model.
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -170,12 +181,19 @@ class Trained(LogitsByComparing):
                 semantics,
                 tuple(config["classes"]),
                 config["window_s"],
-                LogitScale(**config["logit_scale"]),
+                LogitScale(**config["seen"]),
+                LogitScale(**config["unseen"]),
+                config["seen_penalty"],
                 str(folder),
                 tuple(config.get("held_out", ())),
             )
 
 
-def base_logits(base: Encoder, means: np.ndarray, bank: LabelBank) -> np.ndarray:
-    """Return the log-odds ``(n_clips, n_labels)`` of an encoder for mean embeddings, ``(n_clips, dim)``."""
-    return np.concatenate(base.compare([mean[None] for mean in means], bank))
+def with_own_dimensions(vectors: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return labels' vectors and, beside them, 1 in the dimension of each class that a label is."""
+    number = {name.casefold(): i for i, name in enumerate(classes)}
+    own = np.zeros((len(names), len(classes)))
+    for row, name in enumerate(names):
+        if name.casefold() in number:
+            own[row, number[name.casefold()]] = 1.0
+    return np.hstack([vectors, own])
