@@ -12,7 +12,7 @@ from zsaudio.archive.review import Candidate
 from zsaudio.archive.store import Shard, live_recordings
 from zsaudio.errors import DataError
 from zsaudio.labels import LabelSet
-from zsaudio.models.learned.adapted import REACH_S, Adapted, local_mean
+from zsaudio.models.learned.adapted import REACH_S, Adapted
 
 
 def choose(found: Matches, n: int) -> list[Candidate]:
@@ -112,3 +112,17 @@ def learn(
         key = each.label, local / max(float(np.linalg.norm(local)), 1e-9)
         (keys.yes if each.answer else keys.no).append(key)
     return keys
+
+
+def local_mean(frames: np.ndarray, reach: int) -> np.ndarray:
+    """Return the mean of up to ``reach`` frames on either side of each frame, itself included.
+
+    Examples
+    --------
+    >>> local_mean(np.array([[0.0], [3.0], [6.0], [9.0]]), 1).ravel().tolist()
+    [1.5, 3.0, 6.0, 7.5]
+    """
+    total = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(frames, axis=0, dtype=np.float64)])
+    at = np.arange(len(frames))
+    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(frames))
+    return np.asarray((total[last] - total[first]) / (last - first)[:, None], np.float32)

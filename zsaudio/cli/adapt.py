@@ -114,13 +114,21 @@ def adapt(
 
 
 def _adapt_archive(
-    location: str, judged: Path, output: Path, device: str, dtype: str, strength: float, sharpness: float
+    location: str,
+    judged: Path,
+    output: Path,
+    device: str,
+    dtype: str,
+    strength: float | None,
+    sharpness: float,
 ) -> None:
     """Learn from what a person said of stretches of an archive."""
     from zsaudio.archive.archive import Archive
 
     archive = Archive.open(location, device=device, dtype=dtype)
-    adapted = archive.adapt(judged, strength=strength, sharpness=sharpness)
+    from zsaudio.learning.adapt import STRENGTH
+
+    adapted = archive.adapt(judged, strength=STRENGTH if strength is None else strength, sharpness=sharpness)
     adapted.save(output)
     names = dict.fromkeys((*adapted.labels, *adapted.counter_labels))
     counts = [
