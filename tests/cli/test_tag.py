@@ -19,7 +19,9 @@ from zsaudio.cli import common, progress
 from zsaudio.labels import LabelSet
 
 LABELS = ("--labels", "440, 1000")
-COMMANDS = ["tag", "detect", "listen", "evaluate", "adapt", "calibrate", "labels", "models"]
+COMMANDS = (
+    "tag detect listen index search count evaluate train adapt calibrate benchmark labels models".split()
+)
 
 
 @pytest.fixture
@@ -237,6 +239,7 @@ def test_help_fits_80_columns(zs: Run, command: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "80")
     text = zs(command, "--help").out
     assert "…" not in text
+    assert not re.search(r"<[\w|]+ ", text)  # choices that break in the middle of a word
     assert max(map(len, text.splitlines())) <= 80
     panels = re.findall(r"╭─ ([\w ]+) ─", text)
     if command in ("tag", "detect"):

@@ -102,7 +102,14 @@ def search(
     ] = None,
     root: Root = None,
     format: Annotated[
-        DetectFormat, typer.Option("--format", "-f", help="Form of the results.")
+        DetectFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="One of those of 'detect': table, csv, jsonl, raven and others.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = DetectFormat.table,
     output: common.Output = None,
     output_dir: Annotated[

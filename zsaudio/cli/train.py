@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.evaluate import Cache, Data, Split, read_names, report_problems
+from zsaudio.cli.evaluate import DATA, Cache, Data, Split, read_names, report_problems
 from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
@@ -30,6 +30,9 @@ OUR_FILES = {"config.json", "model.safetensors"}
 STATE = "unfinished.pt"
 
 
+_TRAINING, _MEANING = "Training", "How labels become vectors"  # panels of the help text
+
+
 class Method(StrEnum):
     """Choices of ``--method``: the keys of ``compatibility.METHODS``, which is slow to import."""
 
@@ -40,7 +43,17 @@ class Method(StrEnum):
 
 def train(
     data: Data,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the model.",
+            show_default=False,
+            metavar="DIR",
+            rich_help_panel=common.OUTPUT,
+        ),
+    ],
     model: common.ModelName = "nano",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -48,7 +61,10 @@ def train(
     method: Annotated[
         Method,
         typer.Option(
-            "--method", help="eszsl: closed form; ranking: bilinear, ALE; contrastive: a small network."
+            "--method",
+            help="eszsl: closed form; ranking: bilinear, ALE; contrastive: a small network.",
+            metavar="METHOD",
+            rich_help_panel=_TRAINING,
         ),
     ] = Method.eszsl,
     semantics: Annotated[
@@ -56,30 +72,64 @@ def train(
         typer.Option(
             "--semantics",
             help="How labels become vectors: some of names, descriptions, attributes, relations.",
+            metavar="NAMES",
+            rich_help_panel=_MEANING,
         ),
     ] = "names,attributes",
     descriptions: Annotated[
-        Path | None, typer.Option("--descriptions", help="CSV of label,description. Default: built in.")
+        Path | None,
+        typer.Option(
+            "--descriptions",
+            help="CSV with label and description. Default: built in.",
+            metavar="FILE",
+            rich_help_panel=_MEANING,
+        ),
     ] = None,
     attributes: Annotated[
         Path | None,
-        typer.Option("--attributes", help="CSV, class x attribute, 0 to 1. Default: 300 everyday sounds."),
+        typer.Option(
+            "--attributes",
+            help="CSV, class x attribute, 0 to 1. Default: 300 everyday sounds.",
+            metavar="FILE",
+            rich_help_panel=_MEANING,
+        ),
     ] = None,
     taxonomy: Annotated[
         Path | None,
-        typer.Option("--taxonomy", help="JSON in the form of the AudioSet ontology, for relations."),
+        typer.Option(
+            "--taxonomy",
+            help="JSON in the form of the AudioSet ontology, for relations.",
+            metavar="FILE",
+            rich_help_panel=_MEANING,
+        ),
     ] = None,
     seen: Annotated[
-        str | None, typer.Option("--seen", help="Train on these classes only: a file, one a line, or a,b,c.")
+        str | None,
+        typer.Option(
+            "--seen",
+            help="Train on these classes only: a file, one a line, or a,b,c.",
+            metavar="NAMES",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     unseen: Annotated[
         str | None,
         typer.Option(
-            "--unseen", help="Classes that must stay unseen: refused if DATA has recordings of them."
+            "--unseen",
+            help="Classes that must stay unseen: refused if DATA has recordings of them.",
+            metavar="NAMES",
+            rich_help_panel=DATA,
         ),
     ] = None,
     holdout_classes: Annotated[
-        int, typer.Option("--holdout-classes", min=0, help="Leave out this many classes, drawn by the seed.")
+        int,
+        typer.Option(
+            "--holdout-classes",
+            min=0,
+            help="Leave out this many classes, drawn by the seed.",
+            metavar="N",
+            rich_help_panel=DATA,
+        ),
     ] = 0,
     validation: Validation = None,
     blend: Annotated[
@@ -87,15 +137,38 @@ def train(
         typer.Option(
             "--blend/--no-blend",
             help="Let the model's own score count. Not if it was itself trained on DATA.",
+            rich_help_panel=_TRAINING,
         ),
     ] = True,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="For ranking and contrastive.", show_default=False)
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="For ranking and contrastive.",
+            show_default=False,
+            metavar="N",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
-    gamma: Annotated[float | None, typer.Option("--gamma", help="Audio regulariser of eszsl.")] = None,
-    lam: Annotated[float | None, typer.Option("--lambda", help="Class regulariser of eszsl.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where training was interrupted.")] = False,
+    gamma: Annotated[
+        float | None,
+        typer.Option("--gamma", help="Audio regulariser of eszsl.", metavar="X", rich_help_panel=_TRAINING),
+    ] = None,
+    lam: Annotated[
+        float | None,
+        typer.Option("--lambda", help="Class regulariser of eszsl.", metavar="X", rich_help_panel=_TRAINING),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", help="Seed of everything that is drawn.", metavar="N", rich_help_panel=_TRAINING
+        ),
+    ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where training was interrupted.", rich_help_panel=common.OUTPUT),
+    ] = False,
     batch_size: common.BatchSize = 16,
     cache: Cache = True,
     quiet: common.Quiet = False,
