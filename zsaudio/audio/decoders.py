@@ -18,7 +18,7 @@ import select
 import stat
 from collections.abc import Iterator
 from functools import cache
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Protocol
 
 import numpy as np
 import soundfile
@@ -226,7 +226,7 @@ class FFmpegDecoder:
                 self.stopped = _reason(error)
                 return
             try:
-                yield packet, cast(list[Any], packet.decode())
+                yield packet, packet.decode()
             except Exception:
                 yield packet, None
 
@@ -250,7 +250,9 @@ class _ToFloat:
 
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind == ("fltp", self._layout.name, self._rate):
-            yield frame.to_ndarray().T
+            # as to_ndarray().T, in half the time
+            planes = [np.frombuffer(plane, np.float32, frame.samples) for plane in frame.planes]
+            yield planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
             return
         if kind not in self._resamplers:  # some streams change their format as they go
             self._resamplers[kind] = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
