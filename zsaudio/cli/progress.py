@@ -85,7 +85,7 @@ def show_progress(
     started, n_done = time.monotonic(), 0
 
     def done() -> float:
-        return n_done + (position.fraction if position else 0.0)
+        return min(total, n_done + (position.fraction if position else 0.0))
 
     class Bar(BarColumn):
         def render(self, task: Task) -> "object":  # type: ignore[override]

@@ -1,1 +1,1 @@
-"""Tags and events out: formats, files, a journal of what is done, pictures."""
+"""Results as text: formats, outputs with a journal of what is done, pictures and cuts of recordings."""

@@ -76,7 +76,7 @@ def event_audacity(clip: ClipEvents, place: Place) -> str:
 
 
 def event_raven(clip: ClipEvents, place: Place) -> str:
-    """Raven's selection table; times run on over the recordings, as Raven opens them."""
+    """Raven's selection table; times run on over the recordings, as Raven opens several files in a row."""
     return table_rows(
         (
             [

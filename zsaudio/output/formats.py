@@ -45,7 +45,7 @@ class Format(Generic[Clip]):
     Parameters
     ----------
     suffix
-        Of a file in this format.
+        Suffix of a file in this format.
     write
         Returns the text of one recording.
     header, footer

@@ -316,8 +316,8 @@ def mirrored(
     folders
         The folders among the inputs: the tree begins at what they and the recordings have in common.
     suffix
-        Of the files of results. It takes the place of the recording's own, unless two recordings, or a
-        recording and a name that is taken, would then have the same file.
+        Suffix of the files of results. It replaces the recording's own, unless two recordings, or a recording
+        and a name that is taken, would then have the same file.
     taken
         Names that no recording may get, with ``/`` between folders.
 

@@ -1,6 +1,7 @@
-"""A recording at a glance: mel spectrogram, the score of each label over time, and its events.
+"""A picture of a recording: mel spectrogram, the score of each label over time, and its events.
 
-Needs matplotlib, the extra ``plot``. However long a recording is, no more is kept of it than can be seen.
+Needs matplotlib, the extra ``plot``. Memory does not grow with the length of the recording: scores and
+spectrogram are kept at the resolution of the picture.
 """
 
 import io
@@ -34,12 +35,12 @@ _GREY = "#9a9a9a"
 
 
 class ScoreCurves:
-    """The scores of one recording over time, in bounded memory: their peaks, where there are many frames."""
+    """The scores of one recording over time, in bounded memory: where there are many frames, their maxima."""
 
     def __init__(self) -> None:
         self._onsets: list[float] = []
         self._scores: list[np.ndarray] = []
-        self._group = 1  # frames a point
+        self._group = 1  # frames per point
         self._in_group = 0
         self.end = 0.0
 
@@ -121,7 +122,7 @@ def clip_figure(
     edges, scores = curves.arrays()
     thresholds, _ = options.thresholds(labels)
     lanes = _choose_lanes(clip, labels, scores)
-    height = 0.62 if len(lanes) < 7 else 0.5  # inches a lane
+    height = 0.62 if len(lanes) < 7 else 0.5  # inches per lane
     figure = _new_figure(figsize=(14, 3.4 + height * len(lanes)), layout="constrained")
     axes = figure.subplots(
         1 + len(lanes), 1, sharex=True, squeeze=False, height_ratios=[2.6 / height] + [1.0] * len(lanes)
@@ -158,7 +159,7 @@ def mel_spectrogram(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a recording's mel spectrogram in dB, ``(n_columns, n_bands)``, and the bands' centres in Hz.
 
-    Of a long recording, a few frames a column are looked at.
+    For a long recording, only a few frames per column of the picture are computed.
     """
     import librosa
 
@@ -196,10 +197,10 @@ def _readable(reader: AudioReader) -> Iterator[np.ndarray]:
 
 
 def _choose_lanes(clip: ClipEvents, labels: Sequence[Label], scores: np.ndarray) -> list[int]:
-    """Return the labels to draw: those heard, then those that scored highest; in the set's order."""
-    heard = {event.label for event in clip.events}
+    """Return the labels to draw: those with events, then those with the highest scores; in order."""
+    detected = {event.label for event in clip.events}
     peaks = scores.max(axis=0, initial=0.0)
-    best = sorted(range(len(labels)), key=lambda index: (labels[index].name not in heard, -peaks[index]))
+    best = sorted(range(len(labels)), key=lambda index: (labels[index].name not in detected, -peaks[index]))
     return sorted(best[:MOST_LANES])
 
 
@@ -212,7 +213,7 @@ def _title(clip: ClipEvents, n_left_out: int) -> str:
 
 
 def _visible(event: Event, least_s: float) -> tuple[float, float]:
-    """Return onset and length of an event, widened about its middle where it would be too thin to see."""
+    """Return onset and length of an event, widened around its middle if it would be too thin to see."""
     length = event.offset - event.onset
     widened = max(length, least_s)
     return event.onset + (length - widened) / 2, widened
@@ -251,7 +252,7 @@ def _draw_lane(
 
 
 def _label_time(axis: "Axes", clip: ClipEvents) -> None:
-    """Mark the time in steps that read well."""
+    """Label the time axis at round times."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400)
     step = next((step for step in steps if clip.duration_s / step <= 14), 86_400)
     ticks = np.arange(0, clip.duration_s + step / 2, step)
