@@ -18,6 +18,7 @@ FLOORS = (
     {"evaluation"},
     {"learning", "listening"},
     {"archive"},
+    {"description"},
     {"cli"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -17,6 +17,7 @@ _HOME = {
     "ClipTags": "results",
     "DataError": "errors",
     "Dataset": "evaluation.datasets",
+    "Describer": "description",
     "DetectionOptions": "detection.hysteresis",
     "Event": "results",
     "Evaluation": "evaluation.clips",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive as Archive
     from zsaudio.audio.microphone import microphone as microphone
     from zsaudio.audio.reader import load_audio as load_audio
+    from zsaudio.description import Describer as Describer
     from zsaudio.detection.events import EventSession as EventSession
     from zsaudio.detection.hysteresis import DetectionOptions as DetectionOptions
     from zsaudio.detection.hysteresis import EventDetector as EventDetector

@@ -20,6 +20,7 @@ from zsaudio.cli.adapt import adapt
 from zsaudio.cli.benchmark import benchmark
 from zsaudio.cli.calibrate import calibrate
 from zsaudio.cli.count import count
+from zsaudio.cli.describe import describe
 from zsaudio.cli.detect import detect
 from zsaudio.cli.evaluate import evaluate
 from zsaudio.cli.index import index
@@ -63,7 +64,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (tag, detect, listen, index, search, count, evaluate, train, adapt, calibrate, benchmark):
+for command in (
+    tag,
+    detect,
+    listen,
+    describe,
+    index,
+    search,
+    count,
+    evaluate,
+    train,
+    adapt,
+    calibrate,
+    benchmark,
+):
     app.command(cls=_Command, no_args_is_help=True)(command)
 app.command(cls=_Command)(labels)
 app.command(cls=_Command)(models)

@@ -1,0 +1,80 @@
+"""``zsaudio describe``: recordings in one or two plain sentences each."""
+
+import json
+import sys
+import traceback
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from zsaudio.cli import common
+from zsaudio.cli.progress import show_progress
+
+
+class DescribeFormat(StrEnum):
+    """Choices of ``--format``."""
+
+    text = "text"
+    jsonl = "jsonl"
+
+
+def describe(
+    inputs: common.Inputs,
+    labels: common.Labels = None,
+    labels_file: common.LabelsFile = None,
+    template: common.Templates = None,
+    model: common.ModelName = "nano",
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    threshold: common.Threshold = None,
+    sensitivity: common.Sensitivity = None,
+    format: Annotated[
+        DescribeFormat, typer.Option("--format", "-f", help="Sentences, or all that is known as JSON lines.")
+    ] = DescribeFormat.text,
+    output: common.Output = None,
+    recursive: common.Recursive = True,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Say in plain sentences what is heard when, how loud, and how the rest sounds.
+
+    Example: zsaudio describe recordings/ --format jsonl -o descriptions.jsonl
+    """
+    common.set_verbosity(verbose, quiet)
+    label_set = common.read_labels(labels, labels_file, template, default=common.EVERYDAY)
+    found = list(common.find_recordings(inputs, recursive))
+    paths = [item for item in found if isinstance(item, str)]
+    n_failed = len(found) - len(paths)
+    for item in found:
+        if not isinstance(item, str):
+            common.message(str(item))
+    if not paths:
+        raise typer.Exit(1)
+
+    from zsaudio.description import Describer
+    from zsaudio.detection.hysteresis import DetectionOptions
+    from zsaudio.errors import OptionError, has_result
+
+    if "-" in paths:
+        raise OptionError("standard input cannot be described: it is read twice")
+    given = {"threshold": threshold, "sensitivity": sensitivity}
+    options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
+    describer = Describer(label_set, model, options, device=device, dtype=dtype)
+    with common.open_output(output, paths) as file:
+        for path in show_progress(paths, len(paths), "describing", quiet):
+            about = describer.describe(path)
+            if about.error is not None:
+                n_failed += 1
+                common.message(str(about.error))
+                if debug:
+                    traceback.print_exception(about.error)
+            if not has_result(about.error):
+                continue
+            if format is DescribeFormat.jsonl:
+                file.write(json.dumps(about.to_dict(), ensure_ascii=False) + "\n")
+            else:
+                file.write(f"{path}: {about.text}\n" if len(found) > 1 else f"{about.text}\n")
+    if n_failed:
+        sys.exit(1)
