@@ -73,8 +73,8 @@ Run = Callable[..., Ran]
 def zs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``zsaudio`` in ``tmp_path``, with the tone model in the place of nano."""
 
-    def load(model: str, *options: str) -> object:
-        return ToneModel() if model == "nano" else load_model(model, *options)
+    def load(model: str, **options: str) -> object:
+        return ToneModel() if model == "nano" else load_model(model, **options)
 
     monkeypatch.setattr("zsaudio.recognizer.load_model", load)
     monkeypatch.chdir(tmp_path)

@@ -159,7 +159,7 @@ def test_other_labels_share_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
     def load(kind: str, model: object) -> Callable[..., object]:
-        def loading(name: str, *_: object) -> object:
+        def loading(name: str, **_: object) -> object:
             loaded.append(f"{kind} {name}")
             return model
 

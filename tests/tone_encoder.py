@@ -78,7 +78,7 @@ class ToneCommand:
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
         load = registry.load_model
         monkeypatch.setattr(
-            registry, "load_model", lambda name, *how: ToneEncoder() if name == "nano" else load(name, *how)
+            registry, "load_model", lambda name, **how: ToneEncoder() if name == "nano" else load(name, **how)
         )
 
     def run(self, *arguments: object) -> tuple[int, str, str]:

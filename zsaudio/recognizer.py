@@ -106,7 +106,7 @@ class Recognizer:
         self._with_bank: tuple[Model, LabelBank] | None = None
         self._keywords_with_bank: tuple[SpeechModel, KeywordBank] | None = None
         if self._sounds:
-            self.model = load_model(model, device, dtype) if isinstance(model, str) else model
+            self.model = load_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
             if isinstance(self.model, Speech):
                 raise OptionError(
                     f"{self.model.name} listens for keywords, not for '{self._sounds[0].name}': choose "
@@ -118,7 +118,9 @@ class Recognizer:
             warn_of_guesses(self.model, self._sounds)
         if self._keywords:
             loaded = (
-                load_keyword_model(keyword_model, device) if isinstance(keyword_model, str) else keyword_model
+                load_keyword_model(keyword_model, device=device)
+                if isinstance(keyword_model, str)
+                else keyword_model
             )
             self.keyword_model = loaded
             with running_model():

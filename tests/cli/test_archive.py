@@ -20,8 +20,8 @@ pytest.importorskip("pyarrow")
 def tones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_wav: Callable[..., Path]) -> None:
     """Three recordings, and ``ToneEncoder`` in the place of nano."""
 
-    def load(model: str, *options: str) -> object:
-        return ToneEncoder() if model == "nano" else registry.load_model(model, *options)
+    def load(model: str, **options: str) -> object:
+        return ToneEncoder() if model == "nano" else registry.load_model(model, **options)
 
     monkeypatch.setattr(archive, "load_model", load)
     for number, (name, frequency) in enumerate(
@@ -168,7 +168,7 @@ def test_bad_recordings_and_moved_ones(zs: Run) -> None:
 def test_review_and_adapt(zs: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     load = registry.load_model
     monkeypatch.setattr(
-        registry, "load_model", lambda m, *how: ToneEncoder() if m == "nano" else load(m, *how)
+        registry, "load_model", lambda m, **how: ToneEncoder() if m == "nano" else load(m, **how)
     )
     monkeypatch.setattr(archive, "load_model", registry.load_model)
     zs("index", "in", "-a", "A")

@@ -24,7 +24,7 @@ class Slow(ToneModel):
     def logits(self, windows, bank):
         time.sleep({seconds})
         return super().logits(windows, bank)
-zsaudio.recognizer.load_model = lambda *arguments: Slow()
+zsaudio.recognizer.load_model = lambda *_, **__: Slow()
 import zsaudio.cli
 zsaudio.cli.main()
 """

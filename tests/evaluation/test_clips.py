@@ -42,7 +42,7 @@ def test_scores_are_those_of_tag(tones: Path) -> None:
     dataset = read_dataset(tones)
     labels = LabelSet([*dataset.classes, Label("600", background=True)])
     for model in (ToneEncoder(), ToneModel()):
-        (result,) = evaluate(model, dataset, labels, cache=False)
+        (result,) = evaluate(model, dataset, labels=labels, cache=False)
         recognizer = Recognizer(labels, model)
         for recording, logits in zip(dataset.recordings, result.logits, strict=True):
             tags = {tag.label: tag.score for tag in recognizer.tag(recording.path)}
@@ -80,7 +80,7 @@ def test_several_labels_a_clip(write_wav: Callable[..., Path], tmp_path: Path) -
 
 def test_label_set_must_know_the_classes(tones: Path) -> None:
     with pytest.raises(LabelError, match=r"lacks classes of .*: 1200, 3000"):
-        evaluate(ToneEncoder(), read_dataset(tones), LabelSet(["440"]))
+        evaluate(ToneEncoder(), read_dataset(tones), labels=LabelSet(["440"]))
 
 
 def test_png_files(tones: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_png_files(tones: Path, tmp_path: Path) -> None:
 class TestCommand:
     @pytest.fixture(autouse=True)
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("zsaudio.models.registry.load_model", lambda *_: ToneEncoder())
+        monkeypatch.setattr("zsaudio.models.registry.load_model", lambda *_, **__: ToneEncoder())
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
         result = CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])

@@ -203,7 +203,7 @@ class TestEvaluate:
 class TestCommand:
     @pytest.fixture(autouse=True)
     def model(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("zsaudio.models.registry.load_model", lambda *_: ToneModel())
+        monkeypatch.setattr("zsaudio.models.registry.load_model", lambda *_, **__: ToneModel())
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
         result = CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])

@@ -40,7 +40,7 @@ def test_one_call_adapts_a_model(
 
     load = registry.load_model
     monkeypatch.setattr(
-        registry, "load_model", lambda name, *_: ToneEncoder() if name == "tone-encoder" else load(name)
+        registry, "load_model", lambda name, **_: ToneEncoder() if name == "tone-encoder" else load(name)
     )
     adapted.save(tmp_path / "model")
     assert adapted.name == str(tmp_path / "model")

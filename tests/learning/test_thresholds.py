@@ -122,7 +122,7 @@ def test_keywords_have_thresholds_of_their_own_kind(write_wav: Callable[..., Pat
 def test_command(
     background: np.ndarray, write_wav: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_: ToneEncoder())
+    monkeypatch.setattr("zsaudio.recognizer.load_model", lambda *_, **__: ToneEncoder())
     path, broken, out = write_wav("a.wav", background), tmp_path / "b.wav", tmp_path / "labels.yaml"
     broken.write_text("no audio")
     how = ["calibrate", "nano", str(path), "--labels", "440, 3000", "--false-alarms", "1"]

@@ -98,7 +98,7 @@ def test_a_folder_holds_all_of_it(trained: Trained, tmp_path: Path, monkeypatch:
     trained.save(tmp_path / "model")
     load = registry.load_model
     monkeypatch.setattr(
-        registry, "load_model", lambda name, *how: ToneEncoder() if name == "tones" else load(name, *how)
+        registry, "load_model", lambda name, **how: ToneEncoder() if name == "tones" else load(name, **how)
     )
     loaded = load(str(tmp_path / "model"))
     labels = LabelSet([*CLASSES, "a dog"])

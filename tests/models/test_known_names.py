@@ -65,7 +65,7 @@ def test_one_warning_names_the_guesses(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_the_command(zs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zsaudio.models.registry.load_model", lambda name, *_: Knowing())
+    monkeypatch.setattr("zsaudio.models.registry.load_model", lambda name, **_: Knowing())
     done = zs("labels", "--check", "dog, xqzzy, keyword: help")
     assert done.code == 0
     assert done.out.splitlines() == [
@@ -77,7 +77,7 @@ def test_the_command(zs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_needs_names(zs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zsaudio.models.registry.load_model", lambda name, *_: ToneEncoder())
+    monkeypatch.setattr("zsaudio.models.registry.load_model", lambda name, **_: ToneEncoder())
     done = zs("labels", "--check", "dog", "--model", "clap")
     assert done.code == 2 and "--check needs a model that learned classes with names" in done.err[-1]
     assert zs("labels", "@home", "--check", "dog").code == 2

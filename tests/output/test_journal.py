@@ -364,7 +364,7 @@ class Slow(ToneModel):
     def logits(self, windows, bank):
         time.sleep(0.01)
         return super().logits(windows, bank)
-zsaudio.recognizer.load_model = lambda *arguments: Slow()
+zsaudio.recognizer.load_model = lambda *_, **__: Slow()
 import zsaudio.cli
 zsaudio.cli.main()
 """

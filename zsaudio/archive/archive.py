@@ -160,7 +160,7 @@ class Archive:
             raise ArchiveError(f"{location}: there is an archive already; open it instead")
         if store.is_local and os.path.isdir(location) and set(os.listdir(location)) - {"lock", "shards"}:
             raise ArchiveError(f"{location}: is not empty and no archive; choose another name")
-        loaded = load_model(model, device, dtype) if isinstance(model, str) else model
+        loaded = load_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
         if hasattr(loaded, "base"):
             raise OptionError(
                 f"an archive is made with a model as it was before it learned; search with '{loaded.name}'"
@@ -216,7 +216,9 @@ class Archive:
             If it is another than the one, or another version of the one, that made them.
         """
         chosen = self._model if self._model is not None else self.model_name
-        model = load_model(chosen, self._device, self._dtype) if isinstance(chosen, str) else chosen
+        model = (
+            load_model(chosen, device=self._device, dtype=self._dtype) if isinstance(chosen, str) else chosen
+        )
         base: Any = getattr(model, "base", model)
         if not hasattr(base, "encode_audio") or not same_encoder(
             probe(base), np.array(self._header["probe"], np.float32)

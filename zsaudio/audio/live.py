@@ -181,6 +181,7 @@ class Playback(LiveBlocks):
         self,
         source: Source,
         sample_rate: int | None = None,
+        *,
         channel: int | None = None,
         block_s: float = BLOCK_S,
     ) -> None:

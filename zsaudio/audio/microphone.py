@@ -45,6 +45,7 @@ class Microphone(LiveBlocks):
         self,
         device: int | str | None = None,
         sample_rate: int | None = None,
+        *,
         channel: int | None = None,
         block_s: float = BLOCK_S,
     ) -> None:
@@ -102,6 +103,7 @@ class Microphone(LiveBlocks):
 def microphone(
     device: int | str | None = None,
     sample_rate: int | None = None,
+    *,
     channel: int | None = None,
     block_s: float = BLOCK_S,
 ) -> Microphone:
@@ -125,7 +127,7 @@ def microphone(
     AudioError, OptionError
         If there is no such device, or it does not offer that rate or channel.
     """
-    return Microphone(device, sample_rate, channel, block_s)
+    return Microphone(device, sample_rate, channel=channel, block_s=block_s)
 
 
 def input_devices() -> list[InputDevice]:

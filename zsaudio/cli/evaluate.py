@@ -159,10 +159,10 @@ def evaluate(
         return show_progress(clips, total, "listening", quiet)
 
     results = run(
-        load_model(model, device, dtype),
+        load_model(model, device=device, dtype=dtype),
         dataset,
-        LabelSet.from_file(labels_file) if labels_file else None,
-        templates or (),
+        labels=LabelSet.from_file(labels_file) if labels_file else None,
+        templates=templates or (),
         unseen=unknown,
         events=options if timed else None,
         batch_size=batch_size,

@@ -230,7 +230,7 @@ def _open_source(
         return Playback(simulate, channel=channel)
     from zsaudio.audio.microphone import microphone
 
-    return microphone(int(input) if input and input.isdecimal() else input, rate, channel)
+    return microphone(int(input) if input and input.isdecimal() else input, rate, channel=channel)
 
 
 def _view(

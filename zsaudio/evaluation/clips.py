@@ -168,9 +168,9 @@ class Evaluation:
 def evaluate(
     model: Model,
     data: Dataset,
+    *,
     labels: LabelSet | None = None,
     templates: Sequence[str] = (),
-    *,
     unseen: Sequence[str] = (),
     events: DetectionOptions | None = None,
     batch_size: int = 16,

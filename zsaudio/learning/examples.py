@@ -72,7 +72,7 @@ def open_model(model: str | Model, device: str, dtype: str, work: str) -> tuple[
         If it has no embeddings, or is itself a learned model that was not saved; ``work`` says what for.
     """
     if isinstance(model, str):
-        return as_encoder(registry.load_model(model, device, dtype), work), model
+        return as_encoder(registry.load_model(model, device=device, dtype=dtype), work), model
     if hasattr(model, "save") and not Path(model.name).is_dir():
         raise OptionError(f"{work} needs the folder of the model '{model.name}': save it first")
     return as_encoder(model, work), model.name

@@ -103,7 +103,7 @@ def _learned(module: str, name: str) -> Loader:
 
     def load(source: str, device: str, dtype: str) -> Model:
         kind: Any = getattr(import_module(f"zsaudio.models.learned.{module}"), name)
-        model: Model = kind.load(Path(source), lambda base: load_model(base, device, dtype))
+        model: Model = kind.load(Path(source), lambda base: load_model(base, device=device, dtype=dtype))
         return model
 
     return load
@@ -137,7 +137,7 @@ def model_families() -> dict[str, Loader]:
     return {**added, **FAMILIES}
 
 
-def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
+def load_model(model: str, *, device: str = "auto", dtype: str = "auto") -> Model:
     """Load a model.
 
     Parameters
@@ -179,7 +179,7 @@ def load_model(model: str, device: str = "auto", dtype: str = "auto") -> Model:
     return loader(source, device, dtype)
 
 
-def load_keyword_model(model: str, device: str = "auto") -> SpeechModel:
+def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
     """Load a model of speech, for keywords.
 
     Parameters
