@@ -195,7 +195,7 @@ def measure(models: Iterator[tuple[str, Path]]) -> Result:
     """Test models, each on a folder of clips of its own."""
     result = Result([], [], 0.0)
     for source, folder in models:
-        model, dataset = load_model(source, "cpu"), read_dataset(folder)
+        model, dataset = load_model(source, device="cpu"), read_dataset(folder)
         (found,) = evaluate(model, dataset)
         result.logits.append(found.logits)
         result.truth.append(found.truth)
