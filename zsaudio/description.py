@@ -177,7 +177,7 @@ class Describer:
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        loaded = load_model(model, device, dtype) if isinstance(model, str) else model
+        loaded = load_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
         self.stretches = Stretches(as_encoder(loaded, "a description"))
         encoder = self.stretches.encoder
         self._options = options or DetectionOptions()
