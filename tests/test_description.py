@@ -80,7 +80,7 @@ def test_as_json(tmp_path: Path) -> None:
 def test_the_command(
     zs: Callable[..., object], write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zsaudio.description.load_model", lambda *_: ToneEncoder())
+    monkeypatch.setattr("zsaudio.description.load_model", lambda *_, **__: ToneEncoder())
     write_wav("a.wav", np.concatenate([tone(400, 1.0), quiet(4)]))
     write_wav("b.wav", quiet(1))
     ran = zs("describe", "a.wav", "b.wav", "none.wav", "-l", "400 Hz")
