@@ -73,12 +73,16 @@ def test_frames_cover_arrays_of_any_length(nano: Nano, sound: np.ndarray, n_samp
     np.testing.assert_allclose(np.linalg.norm(frames, axis=1), 1.0, atol=1e-5)
 
 
-def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(nano: Nano) -> None:
-    prompts = ["rain", "a dog barks", "the sound of a car driving past in the rain", "word " * 200]
+def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(
+    nano: Nano, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = ["rain", "a dog barks", "the sound of a car driving past in the rain", "word " * 200, "siren"]
     together = nano.encode_text(prompts)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
     for prompt, row in zip(prompts, together, strict=True):
         np.testing.assert_allclose(nano.encode_text([prompt])[0], row, atol=1e-5)
+    monkeypatch.setattr("zsaudio.models.nano.nano._PROMPTS", 1)
+    np.testing.assert_allclose(nano.encode_text(prompts), together, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ ATTRIBUTES = 0.5  # share of attributes in what the semantic head tells, sentenc
 DOUBT = 0.15  # the semantic head's cosine that counts neither for nor against a label
 NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
 MIN_FRAMES = 4  # a shorter array is padded with zeros
+_PROMPTS = 1024  # embedded at a time, which bounds the memory that many labels take
 
 
 @dataclass(frozen=True)
@@ -337,15 +338,17 @@ class Nano(LogitsByComparing):
 
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return the embeddings ``(n_prompts, dim)``; prompts of one length in tokens share a batch."""
+        """Return the embeddings ``(n_prompts, dim)``; prompts of one length in tokens share batches."""
         tokens = tokenize(self.tokenizer, prompts, self.config.max_tokens)
         by_length: dict[int, list[int]] = {}
         for index, own in enumerate(tokens):
             by_length.setdefault(len(own), []).append(index)
         result = np.empty((len(tokens), self.dim), np.float32)
         for indices in by_length.values():
-            batch = torch.tensor([tokens[i] for i in indices], device=self.device)
-            result[indices] = self.text(batch).cpu().numpy()
+            for start in range(0, len(indices), _PROMPTS):
+                part = indices[start : start + _PROMPTS]
+                batch = torch.tensor([tokens[i] for i in part], device=self.device)
+                result[part] = self.text(batch).cpu().numpy()
         return result
 
 
