@@ -45,7 +45,7 @@ SECTIONS = {  # of the Python reference: the first part of a name's module, and 
 }
 for _module in zsaudio._HOME.values():  # a part that is not named here is called as it is in the package
     SECTIONS.setdefault(_module.split(".")[0], _module.split(".")[0].capitalize())
-ALSO = {"detection": ["detection.events.EventSession"], "models": ["models.base"]}  # without a public name
+ALSO = {"models": ["models.base"]}  # without a public name
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)")  # to a file: its target, without the fragment
 
 

@@ -129,7 +129,7 @@ def test_frames_have_the_columns_of_the_csv(zs: Run, tmp_path: Path) -> None:
 
 def test_frames_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match=r"needs pandas: pip install 'zsaudio\[pandas\]'"):
+    with pytest.raises(MissingExtraError, match="a DataFrame needs pandas: pip install "):
         Tags([Tag("dog", 0.5)]).to_frame()
 
 

@@ -91,6 +91,7 @@ def test_a_label_is_no_option(caplog: pytest.LogCaptureFixture, capfd: pytest.Ca
         runner.check(["dog", "-rf"])
     runner.run("-rf", 0.5, 1.0)
     assert "is not run for '-rf', which would be an option" in caplog.text
+    capfd.readouterr()  # a test of the command line may have sent the log to stderr
     for words in ("-- {label}", "x={label}"):
         runner = CommandRunner(f"{show} {words}", Clock(), True)
         runner.check(["-rf"])
