@@ -163,6 +163,7 @@ def load_model(model: str, *, device: str = "auto", dtype: str = "auto") -> Mode
             "checkpoint (owner/name), or a local folder"
         )
     if info is not None and info.source is None:
+        _check_bundled(model)
         return FAMILIES[f"zsaudio-{model}"]("", device, dtype)
     source = model if info is None or info.source is None else info.source
     from zsaudio.models.checkpoint import read_config
@@ -196,6 +197,7 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
         If there is no such model or device, or the checkpoint cannot be downloaded or loaded.
     """
     if model == "nano-keyword":
+        _check_bundled(model)
         from zsaudio.models.speech.nano_keyword import NanoKeyword
 
         return NanoKeyword(device=device)
@@ -212,6 +214,12 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
 
         return NanoKeyword(Path(model), device)
     return CtcCheckpoint(model, device)
+
+
+def _check_bundled(name: str) -> None:
+    from zsaudio.models.checksums import check_files
+
+    check_files(Path(__file__).parent / "weights" / name)
 
 
 def where_is(info: ModelInfo) -> str:
