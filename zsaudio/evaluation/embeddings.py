@@ -85,7 +85,8 @@ def _load(folder: Path, path: Path) -> ClipOutputs | None:
         with np.load(_file(folder, path)) as arrays:
             ends, frames = arrays["ends"], arrays["frames"].astype(np.float32)
             return ClipOutputs(str(path), np.split(frames, ends[:-1]), arrays["durations_s"].tolist())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # missing or damaged
+    # None, or damaged, which the checksums of the zip format tell: as good as none.
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return None
 
 
