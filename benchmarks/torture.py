@@ -31,7 +31,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from zsaudio import Recognizer, available_models
+from zsaudio import Recognizer
+from zsaudio.models import registry
 from zsaudio.output.event_writers import EVENT_FORMATS
 
 LABELS = "dog barking, siren, music"
@@ -200,9 +201,7 @@ class Torture:
 
     def models(self, count: int, wave: Path) -> None:
         """Damage copies of the bundled model and of models made from it."""
-        import zsaudio
-
-        bundled = Path(zsaudio.__file__).parent / "models" / "weights" / "nano"
+        bundled = Path(registry.__file__).parent / "weights" / "nano"
         learned = self.work / "learned"
         examples = self.work / "examples"
         for number, label in enumerate(("one", "two")):
@@ -393,7 +392,6 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=72.0, help="of live sound")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    assert "nano" in available_models()
     started = time.monotonic()
     share = options.minutes * 60 / 6 if options.minutes else float("inf")
     with tempfile.TemporaryDirectory() as folder:
