@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,12 +74,20 @@ def count(
     given = {"threshold": threshold, "sensitivity": sensitivity}
     options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
     opened = Archive.open(archive, model=model, root=root, device=device, dtype=dtype)
-    counts = opened.count(label_set, by.value, where=where, options=options)
+    counts = _near(opened.count(label_set, by.value, where=where, options=options))
     if not len(counts):
         common.message(f"{archive}: no event of any of these labels")
     with common.open_output(output, []) as file:
         WRITERS[format.value](counts, file)
     end(counts.problems)
+
+
+def _near(counts: "Counts") -> "Counts":
+    """Name recordings below the current folder as the user would."""
+    here = os.getcwd() + os.sep
+    return replace(
+        counts, counts=tuple(replace(each, group=each.group.removeprefix(here)) for each in counts)
+    )
 
 
 def _table(counts: "Counts", file: "TextIO") -> None:
