@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_loading_checks(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "__file__", str(weights / "registry.py"))
     with pytest.raises(ModelError, match="nano-keyword/a: cannot be read"):
         registry.load_keyword_model("nano-keyword")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_a_damaged_copy_of_nano_is_one_line(name: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(BUNDLED / "nano", tmp_path / "nano"))
+    (copy / name).write_bytes((copy / name).read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"nano: damaged, or of another version of zsaudio \(") as caught:
+        registry.load_model(str(copy))
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from zsaudio.errors import ModelError
+from zsaudio.errors import ModelError, ZsaudioError
 from zsaudio.models.base import Model, SpeechModel
 
 ENTRY_POINTS = "zsaudio.models"
@@ -92,8 +92,16 @@ def _at(module: str, name: str) -> Loader:
     """Return a loader that imports its class when it is called: torch takes a second to import."""
 
     def load(source: str, device: str, dtype: str) -> Model:
-        model: Model = getattr(import_module(f"zsaudio.models.{module}"), name)(source, device, dtype)
-        return model
+        loader: Loader = getattr(import_module(f"zsaudio.models.{module}"), name)
+        try:
+            return loader(source, device, dtype)
+        except (ZsaudioError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # whatever a damaged file makes a parser raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ModelError(
+                f"{source or 'the bundled weights'}: damaged, or of another version of zsaudio ({reason})"
+            ) from error
 
     return load
 
