@@ -58,7 +58,7 @@ class Checkpoint:
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Return the embeddings of texts."""
-        return self.text.both(sentences(self.text, texts)).numpy()
+        return self.text.label_embedding(sentences(self.text, texts)).numpy()
 
     @torch.inference_mode()
     def encode_audio(self, windows: list[np.ndarray]) -> list[np.ndarray]:

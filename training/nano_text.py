@@ -245,7 +245,7 @@ def read_attributes(student: NanoText) -> None:
     table = AttributeTable.builtin()
     values = torch.from_numpy(table.values).float()
     student.table = values - values.mean(0)
-    student.rows = normalize(sentences(student, list(table.names)) - student.center, dim=-1)
+    student.attribute_names = normalize(sentences(student, list(table.names)) - student.center, dim=-1)
 
 
 def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> None:
@@ -277,7 +277,10 @@ def load_text(work: Path) -> NanoText:
     """Return the trained student with its map."""
     student = NanoText(NanoConfig())
     state = torch.load(work / "text.pt")
-    student.rows, student.table = state["rows"], state["table"]  # as long as the table of attributes
+    student.attribute_names, student.table = (
+        state["attribute_names"],
+        state["table"],
+    )  # as long as the table of attributes
     student.load_state_dict(state, strict=False)
     return student.eval()
 

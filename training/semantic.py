@@ -49,7 +49,7 @@ def fit_semantic(
     number = {name: i for i, name in enumerate(known)}
     vectors = sentences(text, known)
     mine = torch.stack([vectors[[number[n] for n in names(sound)]].mean(0) for sound in chosen])
-    target = text.meaning(normalize(mine, dim=-1))
+    target = text.semantic_embedding(normalize(mine, dim=-1))
     mean = x.mean(0)
     unit = normalize(x - mean, dim=-1) * x.shape[1] ** 0.5
     gram = unit.T @ unit / len(unit) + RIDGE * torch.eye(x.shape[1])

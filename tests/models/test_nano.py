@@ -198,8 +198,10 @@ def test_a_name_has_the_attributes_of_names_like_it(nano: Nano) -> None:
     table = AttributeTable.builtin()
     tokens = tokenize(nano.tokenizer, ["a helicopter", "loud helicopter flying"], 64)
     with torch.inference_mode():
-        told = torch.cat([nano.text.meaning(nano.text.sentence(torch.tensor([ids]))) for ids in tokens])
-    attributes = told[:, -len(table.attributes) :].numpy()
+        predicted = torch.cat(
+            [nano.text.semantic_embedding(nano.text.sentence(torch.tensor([ids]))) for ids in tokens]
+        )
+    attributes = predicted[:, -len(table.attributes) :].numpy()
     rows = table.values - table.values.mean(axis=0)
     likeness = attributes @ rows.T / np.linalg.norm(rows, axis=1) / np.linalg.norm(attributes[0])
     assert table.names[likeness[0].argmax()] == "helicopter"

@@ -1,9 +1,10 @@
 """nano: the small sound recogniser that ships with zsaudio.
 
 A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
-gives an embedding every ``frame_s`` and sees ``context_s`` on either side of a frame, no more: it pools and
-normalises over nothing longer, so a frame deeper than that inside an array is the same whatever surrounds it.
-It has two heads: a contrastive one for labels close to a text that was learned, a semantic one for others.
+returns an embedding every ``frame_s`` seconds. A frame depends on at most ``context_s`` seconds of audio on
+either side, so its embedding does not depend on how a recording is cut, as long as that context is there.
+The tower has two heads: a contrastive one for labels close to a text of the training, and a semantic one for
+all others.
 
 Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
 dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
@@ -34,12 +35,13 @@ from zsaudio.models.threads import shared_threads
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
 TEMPLATES = ("{}",)
-SMOOTH = 2  # frames on either side that the semantic head averages
-QUIET_DB, NEAR = 15.0, 8  # so far below the loudest of so many frames on either side, a frame is quiet
-SILENCE_DB = -49.0  # just above the floor of log-mels
-ATTRIBUTES = 0.5  # share of attributes in what the semantic head tells, sentence embeddings have the rest
-DOUBT = 0.15  # the semantic head's cosine that counts neither for nor against a label
-NEARNESS = 0.1  # a row of the table counts e times as much as one whose cosine is this much lower
+SMOOTH = 2  # the semantic head averages this many frames on either side
+QUIET_DB = 15.0  # a frame is quiet if it is this much below the loudest frame near it
+NEAR = 8  # frames on either side that count as near
+SILENCE_DB = -49.0  # a frame is silent below this level, just above the floor of log-mels
+ATTRIBUTES = 0.5  # weight of attributes in the semantic embedding; sentence embeddings have the rest
+DOUBT = 0.15  # cosine of the semantic head that is neutral: above it counts for a label, below it against
+NEARNESS = 0.1  # temperature of the softmax over the names in the table of attributes
 MIN_FRAMES = 4  # a shorter array is padded with zeros
 _PROMPTS = 1024  # embedded at a time, which bounds the memory that many labels take
 
@@ -105,7 +107,7 @@ def smooth(x: Tensor) -> Tensor:
     return mean.transpose(1, 2)
 
 
-def beside(sentence: Tensor, attributes: Tensor) -> Tensor:
+def semantic_vector(sentence: Tensor, attributes: Tensor) -> Tensor:
     """Return sentence embeddings and attributes side by side, parts of a unit vector."""
     parts = [
         (1 - ATTRIBUTES) ** 0.5 * normalize(sentence, dim=-1),
@@ -143,9 +145,9 @@ class NanoAudio(nn.Module):
         return mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
 
     def quiet(self, mel: Tensor) -> Tensor:
-        """Return which frames ``(batch, frames // 16)`` of log-mels are silent, or far below those near them.
+        """Return which frames ``(batch, frames // 16)`` are silent, or much quieter than those near them.
 
-        The semantic head knows no silence: what it would say of the pauses between sounds means nothing.
+        The semantic head was not trained on silence: its output for pauses between sounds is meaningless.
         """
         loud = self.loudness(mel)
         near = max_pool1d(loud, 2 * NEAR + 1, 1, NEAR)
@@ -160,8 +162,10 @@ class NanoAudio(nn.Module):
         mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))[:, :-1]
         x = self.features(mel)[:, :frames]
         doubt = torch.where(self.quiet(mel)[:, :frames, None], 1.0, DOUBT)
-        told = self.semantic(smooth(x)).split((self.config.text_dim, self.config.attributes), dim=-1)
-        semantic = self.config.semantic * torch.cat([(1 - doubt**2).sqrt() * beside(*told), doubt], dim=-1)
+        predicted = self.semantic(smooth(x)).split((self.config.text_dim, self.config.attributes), dim=-1)
+        semantic = self.config.semantic * torch.cat(
+            [(1 - doubt**2).sqrt() * semantic_vector(*predicted), doubt], dim=-1
+        )
         return normalize(torch.cat([normalize(self.out(x), dim=-1), semantic], dim=-1), dim=-1)
 
 
@@ -171,7 +175,7 @@ class NanoText(nn.Module):
     center: Tensor
     map: Tensor
     known: Tensor
-    rows: Tensor
+    attribute_names: Tensor
     table: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
@@ -196,7 +200,7 @@ class NanoText(nn.Module):
         self.register_buffer("center", torch.zeros(dim))
         self.register_buffer("map", torch.eye(config.dim, dim))
         self.register_buffer("known", torch.zeros(1, dim))
-        self.register_buffer("rows", torch.zeros(1, dim))
+        self.register_buffer("attribute_names", torch.zeros(1, dim))
         self.register_buffer("table", torch.zeros(1, config.attributes))
         self.similar = config.similar
 
@@ -215,27 +219,29 @@ class NanoText(nn.Module):
         """Map sentence embeddings into the space shared with audio."""
         return normalize((sentence - self.center) @ self.map.T, dim=-1)
 
-    def meaning(self, sentence: Tensor) -> Tensor:
-        """Return sentence embeddings and, beside them, how such a thing sounds.
+    def semantic_embedding(self, sentence: Tensor) -> Tensor:
+        """Return sentence embeddings concatenated with predicted attributes of the sound.
 
-        That is the attributes of a few hundred everyday sounds (``table``, measured from their mean), each
-        counting by how near its name is (``rows``). Attributes tie classes together as in Lampert, Nickisch &
-        Harmeling, CVPR 2009.
+        The attributes are the mean of those of a few hundred everyday sounds (``table``, centred), weighted
+        by the similarity of their names (``attribute_names``) with the text. Attributes connect classes as in
+        Lampert, Nickisch & Harmeling, CVPR 2009.
         """
         unit = normalize(sentence - self.center, dim=-1)
-        return beside(unit, torch.softmax(unit @ self.rows.T / NEARNESS, dim=-1) @ self.table)
+        weights = torch.softmax(unit @ self.attribute_names.T / NEARNESS, dim=-1)
+        return semantic_vector(unit, weights @ self.table)
 
-    def both(self, sentence: Tensor) -> Tensor:
+    def label_embedding(self, sentence: Tensor) -> Tensor:
         """Return embeddings for both heads: the more like a learned text, the more for the first."""
         low, high = self.similar
         learned = (((sentence @ self.known.T).amax(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        meaning = pad(self.meaning(sentence), (0, 1), value=-1.0) / 2**0.5  # the doubt counts against it
-        parts = [learned * self.project(sentence), (1 - learned) * meaning]
+        # the last component is compared with the doubt of the audio tower
+        semantic = pad(self.semantic_embedding(sentence), (0, 1), value=-1.0) / 2**0.5
+        parts = [learned * self.project(sentence), (1 - learned) * semantic]
         return normalize(torch.cat(parts, dim=-1), dim=-1)
 
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return embeddings ``(batch, space)`` in the space shared with audio."""
-        return self.both(self.sentence(tokens, padding))
+        return self.label_embedding(self.sentence(tokens, padding))
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -275,7 +281,7 @@ class Nano(LogitsByComparing):
         self.device = resolve_device(device)
         self.audio = NanoAudio(config, weights.pop("mel.filters"))
         self.text = NanoText(config)
-        for name in ("known", "rows", "table"):  # as long as the model's maker wanted
+        for name in ("known", "attribute_names", "table"):  # their lengths are not in the config
             setattr(self.text, name, weights[f"text.{name}"])
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
             own = {
