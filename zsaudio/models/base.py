@@ -134,6 +134,20 @@ class SpeechModel(Protocol):
         ...
 
 
+def mean_of_prompts(embeddings: np.ndarray, prompts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the mean embedding of each label's prompts, ``(n_labels, dim)``.
+
+    Parameters
+    ----------
+    embeddings
+        ``(n_prompts, dim)``: the prompts of the first label, then those of the second, and so on.
+    prompts
+        The prompts of each label.
+    """
+    ends = np.cumsum([len(own) for own in prompts])[:-1]
+    return np.stack([own.mean(axis=0) for own in np.split(embeddings, ends)])
+
+
 class LogitsByComparing(ABC):
     """Gives an encoder its ``logits``."""
 

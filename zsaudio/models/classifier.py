@@ -19,17 +19,15 @@ import torch
 
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part, read_config
 from zsaudio.models.device import explain_out_of_memory, resolve_device
 from zsaudio.models.nano.nano import Nano, tokenize
+from zsaudio.models.registry import CLASSIFIERS
 
 CLASSIFIER = Kind(
     "audio classification",
-    (
-        "audio-spectrogram-transformer data2vec-audio hubert sew sew-d unispeech unispeech-sat wav2vec2 "
-        "wav2vec2-bert wav2vec2-conformer wavlm whisper"
-    ).split(),
+    CLASSIFIERS,
     "--model nano, the bundled one",
     needs_tokenizer=False,
 )
@@ -83,9 +81,7 @@ class Classifier(LogitsByComparing):
         """Return the weights ``(n_labels, n_classes)``, each the mean over the label's prompts."""
         prompts = labels.prompts(self.templates)
         weights = self.encode_text([prompt for group in prompts for prompt in group])
-        ends = np.cumsum([len(group) for group in prompts])[:-1]
-        means = [own.mean(axis=0) for own in np.split(weights, ends)]
-        return EmbeddingBank(labels.names, np.stack(means))
+        return EmbeddingBank(labels.names, mean_of_prompts(weights, prompts))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(1, n_labels)`` for log-odds of classes, ``(1, n_classes)``."""

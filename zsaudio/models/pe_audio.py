@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, fingerprint, importing_transformers, load_part
 from zsaudio.models.device import explain_out_of_memory, has_bfloat16, resolve_device
 from zsaudio.models.text_cache import TextCache
@@ -93,9 +93,7 @@ class PeAudio(LogitsByComparing):
         """Return a bank of label embeddings ``(n_labels, dim)``, each the mean over the label's prompts."""
         prompts = labels.prompts(self.templates)
         encoded = self.encode_text([prompt for group in prompts for prompt in group])
-        ends = np.cumsum([len(group) for group in prompts])[:-1]
-        means = [group.mean(axis=0) for group in np.split(encoded, ends)]
-        return EmbeddingBank(labels.names, np.stack(means))
+        return EmbeddingBank(labels.names, mean_of_prompts(encoded, prompts))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return the log-odds ``(n_frames, n_labels)`` for audio embeddings ``(n_frames, dim)``."""

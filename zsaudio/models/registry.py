@@ -117,7 +117,7 @@ def _learned(module: str, name: str) -> Loader:
     return load
 
 
-_CLASSIFIERS = (
+CLASSIFIERS = (
     "audio-spectrogram-transformer data2vec-audio hubert sew sew-d unispeech unispeech-sat wav2vec2 "
     "wav2vec2-bert wav2vec2-conformer wavlm whisper"
 ).split()
@@ -130,7 +130,7 @@ FAMILIES: dict[str, Loader] = {
     "clap": _at("clap.clap", "Clap"),
     "pe_audio": _at("pe_audio", "PeAudio"),
     "pe_audio_video": _at("pe_audio", "PeAudio"),
-    **dict.fromkeys(_CLASSIFIERS, _at("classifier", "load_classifier")),
+    **dict.fromkeys(CLASSIFIERS, _at("classifier", "load_classifier")),
 }
 
 
@@ -182,7 +182,7 @@ def load_model(model: str, *, device: str = "auto", dtype: str = "auto") -> Mode
     if loader is None:
         raise ModelError(
             f"{source}: its config.json is of model type {kind!r}, which zsaudio does not know; it takes "
-            f"{', '.join(sorted({*model_families()} - {*_CLASSIFIERS}))}, and audio classifiers; or use "
+            f"{', '.join(sorted({*model_families()} - {*CLASSIFIERS}))}, and audio classifiers; or use "
             "--model nano, the bundled one"
         )
     return loader(source, device, dtype)

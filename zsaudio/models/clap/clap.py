@@ -27,7 +27,7 @@ from torch.nn.functional import normalize
 
 from zsaudio.errors import ModelError, OptionError
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import find_checkpoint, fingerprint, importing_transformers, load_part
 from zsaudio.models.clap.audio import DTYPES, ClapAudio
 from zsaudio.models.clap.gpu import resample_margin, resamples_on
@@ -96,8 +96,7 @@ class Clap(LogitsByComparing):
         prompts = labels.prompts(self.templates)
         # In one go with the background, so that the text tower is loaded at most once.
         encoded = self.encode_text([*BACKGROUND, *(prompt for group in prompts for prompt in group)])
-        ends = np.cumsum([len(BACKGROUND), *map(len, prompts)])
-        means = np.stack([group.mean(axis=0) for group in np.split(encoded, ends)[1:-1]])
+        means = mean_of_prompts(encoded[len(BACKGROUND) :], prompts)
         return EmbeddingBank(labels.names, means / np.linalg.norm(means, axis=1, keepdims=True))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:

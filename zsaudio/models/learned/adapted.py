@@ -12,7 +12,6 @@ Conventions: keys are unit vectors ``(n_examples, n)``, the mean embedding of an
 seconds on either side of a frame. A frame that does not count itself has the logits that it had.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, Model, own_bank
-from zsaudio.models.identity import probe
-from zsaudio.models.learned.folder import explain_damage, read_folder
+from zsaudio.models.learned.folder import explain_damage, read_folder, write_folder
 from zsaudio.models.learned.loudness import OnEncoder, loud, loud_mean, loud_means
 
 MODEL_TYPE = "zsaudio-adapted"
@@ -143,13 +140,10 @@ class Adapted(OnEncoder):
         """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"probe": probe(self.base), "keys": np.ascontiguousarray(self.keys, np.float32)}
+        arrays = {"keys": self.keys.astype(np.float32)}
         if self.counter_keys is not None:
-            arrays["counter_keys"] = np.ascontiguousarray(self.counter_keys, np.float32)
-        save_file(arrays, folder / "model.safetensors")
-        config = {
-            "model_type": MODEL_TYPE,
-            "base": str(Path(self.source).resolve()) if Path(self.source).is_dir() else self.source,
+            arrays["counter_keys"] = self.counter_keys.astype(np.float32)
+        settings = {
             "labels": list(self.labels),
             "counter_labels": list(self.counter_labels),
             "strength": self.strength,
@@ -157,7 +151,7 @@ class Adapted(OnEncoder):
             "base_weight": self.base_weight,
             "bias": self.bias,
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_folder(folder, MODEL_TYPE, self.source, self.base, arrays, settings)
         self.name = str(folder)
 
     @classmethod

@@ -1,16 +1,17 @@
-"""What trained and adapted models share when they are read from a folder."""
+"""What trained and adapted models share when they are written to a folder and read from it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from zsaudio.errors import ModelError, ZsaudioError
-from zsaudio.models.base import Model
+from zsaudio.models.base import Encoder, Model
 from zsaudio.models.identity import probe, same_encoder
 
 
@@ -25,6 +26,35 @@ def explain_damage(folder: Path) -> Iterator[None]:
         raise ModelError(
             f"{folder}: damaged, or written by another version of zsaudio ({error}); make it again"
         ) from error
+
+
+def write_folder(
+    folder: Path,
+    model_type: str,
+    source: str,
+    base: Encoder,
+    arrays: Mapping[str, np.ndarray],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the arrays and the config of a model that stands on an encoder.
+
+    Parameters
+    ----------
+    folder
+        An existing folder.
+    model_type
+        Of the model; the registry finds its loader by it.
+    source, base
+        What ``load_model`` takes for the encoder, and the encoder.
+    arrays, settings
+        What ``read_folder`` is to return, beside ``model_type`` and ``base``.
+    """
+    stored = {"probe": probe(base), **arrays}
+    save_file({name: np.ascontiguousarray(a) for name, a in stored.items()}, folder / "model.safetensors")
+    named = str(Path(source).resolve()) if Path(source).is_dir() else source
+    config = {"model_type": model_type, "base": named, **settings}
+    # Last, so that a folder with a config is a whole model.
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def read_folder(

@@ -13,7 +13,6 @@ be learned as well.
 Conventions: one frame a window; windows are as long as the clips that it learned from.
 """
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, Model, own_bank
-from zsaudio.models.identity import probe
 from zsaudio.models.learned.class_tables import (
     AttributeTable,
     Taxonomy,
@@ -33,7 +30,7 @@ from zsaudio.models.learned.class_tables import (
     write_descriptions,
 )
 from zsaudio.models.learned.compatibility import METHODS, Compatibility
-from zsaudio.models.learned.folder import explain_damage, read_folder
+from zsaudio.models.learned.folder import explain_damage, read_folder, write_folder
 from zsaudio.models.learned.loudness import OnEncoder, loud_mean, pooled
 from zsaudio.models.learned.semantics import Semantics
 
@@ -137,16 +134,12 @@ class Trained(OnEncoder):
         """Write a folder that ``load_model`` takes; its path is the model's name from then on."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"probe": probe(self.base), **self.compatibility.arrays()}
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "model.safetensors")
         self.semantics.attributes.write(folder / "attributes.csv")
         write_descriptions(self.semantics.descriptions, folder / "descriptions.csv")
         if self.semantics.taxonomy is not None:
             self.semantics.taxonomy.write(folder / "taxonomy.json")
         (method,) = (name for name, kind in METHODS.items() if isinstance(self.compatibility, kind))
-        config = {
-            "model_type": MODEL_TYPE,
-            "base": str(Path(self.source).resolve()) if Path(self.source).is_dir() else self.source,
+        settings = {
             "method": method,
             "parameters": self.compatibility.get_params(),
             "semantics": list(self.semantics.sources),
@@ -157,8 +150,8 @@ class Trained(OnEncoder):
             "unseen": asdict(self.unseen),
             "seen_penalty": self.seen_penalty,
         }
-        # Last, so that a folder with a config is a whole model.
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        arrays = self.compatibility.arrays()
+        write_folder(folder, MODEL_TYPE, self.source, self.base, arrays, settings)
         self.name = str(folder)
 
     @classmethod

@@ -27,7 +27,7 @@ from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
 from zsaudio.audio import log_mel
 from zsaudio.audio.log_mel import LogMel
 from zsaudio.labels import LabelSet
-from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
+from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.bundled import ConvBlock, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
 from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, efficientnet
@@ -302,8 +302,7 @@ class Nano(LogitsByComparing):
     def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Embed a label set; a label with several prompts gets the mean of their embeddings."""
         prompts = labels.prompts(TEMPLATES)
-        rows = iter(self.encode_text([prompt for own in prompts for prompt in own]))
-        means = np.stack([sum(next(rows) for _ in own) for own in prompts])
+        means = mean_of_prompts(self.encode_text([prompt for own in prompts for prompt in own]), prompts)
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         return EmbeddingBank(labels.names, means.astype(np.float32))
 
