@@ -2,8 +2,9 @@
 
 import csv
 import io
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,14 @@ def tone(frequency: float, seconds: float, rate: int = 16_000, amplitude: float 
     """A sine as float32 ``(n_samples,)``."""
     time_s = np.arange(round(seconds * rate)) / rate
     return (amplitude * np.sin(2 * np.pi * frequency * time_s)).astype(np.float32)
+
+
+@pytest.fixture
+def heeding_hangups() -> Iterator[None]:
+    """Let processes that a test starts end on SIGHUP, also where the tests run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def wait_for_lines(path: Path, number: int) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.usefixtures("heeding_hangups")
 @pytest.mark.parametrize(("command", "name"), [("tag", "SIGTERM"), ("detect", "SIGHUP")])
 def test_signals_end_as_ctrl_c_does(recordings: Path, command: str, name: str) -> None:
     process = start(recordings, command, "in", "-f", "csv", "-o", "out.csv", "--quiet")

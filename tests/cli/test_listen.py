@@ -207,6 +207,7 @@ def test_a_computer_that_is_too_slow_says_so(listen: Listen, monkeypatch: pytest
 
 
 @POSIX
+@pytest.mark.usefixtures("heeding_hangups")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_ends_in_good_order(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / "long.wav", tone(440, 60.0), 16_000)
