@@ -18,6 +18,7 @@ from zsaudio.detection.listeners import (
     KeywordListener,
     Listener,
     SoundListener,
+    windows_together,
 )
 from zsaudio.detection.scoring import Pool
 from zsaudio.detection.stretches import Stretches, embed_stretches
@@ -286,14 +287,11 @@ class Recognizer:
         """
         listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
         # long windows: a few together keep the CPU's threads busy, more would only take memory
-        batch_size = self.batch_size
-        if self.model is None or self.model.context_s:
-            batch_size = min(batch_size, 4)
         return find_events(
             sources,
             listeners,
             self.labels,
-            batch_size,
+            windows_together(self.model, self.batch_size),
             sample_rate=sample_rate,
             channel=channel,
             on_scores=on_scores,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.evaluate import Cache, Data, Split, report_problems
+from zsaudio.cli.evaluate import Cache, Data, Split, read_labelled
 from zsaudio.cli.progress import show_progress
 from zsaudio.cli.train import CountingProgress, Validation, check_output, print_comparison
 
@@ -78,9 +78,7 @@ def adapt(
     from zsaudio.evaluation.datasets import read_dataset
     from zsaudio.learning.adapt import adapt as run
 
-    dataset = read_dataset(data)
-    dataset = dataset.split(*split) if split else dataset
-    report_problems(dataset)
+    dataset = read_labelled(data, split)
     progress = CountingProgress(quiet)
     bar = show_progress(range(fine_tune), fine_tune, "fine-tuning", quiet)
 

@@ -141,16 +141,13 @@ def evaluate(
     common.set_verbosity(verbose, quiet)
     from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.evaluation.clips import evaluate as run
-    from zsaudio.evaluation.datasets import read_dataset
     from zsaudio.evaluation.events import require_eval
     from zsaudio.labels import LabelSet
     from zsaudio.models.registry import load_model
 
     draws = output is not None and _can_draw(output)  # before the work, not after it
     options = DetectionOptions(threshold=threshold)
-    dataset = read_dataset(data)
-    dataset = dataset.split(*split) if split else dataset
-    report_problems(dataset)
+    dataset = read_labelled(data, split)
     dataset, unknown = choose_classes(dataset, seen, unseen)
     if timed := events and dataset.has_events:
         require_eval()  # before a model is downloaded
@@ -224,10 +221,15 @@ def _write(
             report.draw_confusion(best, output / "confusion.png")
 
 
-def report_problems(dataset: "Dataset") -> None:
-    """Say on stderr what of a data set was left out."""
+def read_labelled(data: str, split: list[str] | None) -> "Dataset":
+    """Return a data set, or some splits of it; say on stderr what was left out."""
+    from zsaudio.evaluation.datasets import read_dataset
+
+    dataset = read_dataset(data)
+    dataset = dataset.split(*split) if split else dataset
     for problem in dataset.problems:
         common.message(problem)
+    return dataset
 
 
 def read_names(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.cli.evaluate import DATA, Cache, Data, Split, read_names, report_problems
+from zsaudio.cli.evaluate import DATA, Cache, Data, Split, read_labelled, read_names
 from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
@@ -185,9 +185,7 @@ def train(
     from zsaudio.learning.train import train as run
 
     parameters = {"epochs": epochs, "gamma": gamma, "lam": lam}
-    dataset = read_dataset(data)
-    dataset = dataset.split(*split) if split else dataset
-    report_problems(dataset)
+    dataset = read_labelled(data, split)
     if not resume:
         (output / STATE).unlink(missing_ok=True)
     progress = CountingProgress(quiet)

@@ -130,6 +130,15 @@ def plan_windows(model: Model, options: DetectionOptions, usual_hop_s: float) ->
     return WindowPlan(window, hop, after, grid)
 
 
+def windows_together(model: Model | None, batch_size: int) -> int:
+    """Return how many windows of recordings run together, at most ``batch_size``.
+
+    A model with a bounded context, as one of speech (None), gets long windows: a few keep the CPU's threads
+    busy, more would only take memory.
+    """
+    return min(batch_size, 4) if model is None or model.context_s else batch_size
+
+
 def plan_keyword_windows(model: SpeechModel, hop_s: float) -> WindowPlan:
     """Choose windows for a model of speech: its context, and ``hop_s`` of new audio."""
     frame = round(model.frame_s * model.sample_rate)

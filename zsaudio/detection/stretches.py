@@ -14,7 +14,7 @@ from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import Excerpt, Window, windower_for
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.detection.listeners import FILE_HOP_S, WindowPlan, frames_kept, plan_windows
+from zsaudio.detection.listeners import FILE_HOP_S, WindowPlan, frames_kept, plan_windows, windows_together
 from zsaudio.errors import OptionError
 from zsaudio.models.base import Encoder
 from zsaudio.models.pooled import Pooled
@@ -73,11 +73,6 @@ class Stretches:
         """Return what collects the stretches of a recording."""
         return StretchReducer(self.encoder)
 
-    @property
-    def batch_size(self) -> int:
-        """The most windows that go through the model together: long ones would only take memory."""
-        return 4 if self.encoder.context_s else 16
-
 
 class StretchReducer:
     """Collects the embeddings of one recording; a ``Reducer`` of the batched pass."""
@@ -132,7 +127,7 @@ def embed_stretches(
         sources,
         [stretches.stage],
         stretches.start,
-        min(batch_size, stretches.batch_size),
+        windows_together(stretches.encoder, batch_size),
         sample_rate=sample_rate,
         channel=channel,
     )
