@@ -20,7 +20,7 @@ def labels(
         typer.Option(
             "--check",
             "-c",
-            help="Labels separated by commas: print the nearest names that the model knows.",
+            help="Labels separated by commas: print the nearest class names of an audio classifier.",
             show_default=False,
         ),
     ] = None,
@@ -30,7 +30,7 @@ def labels(
 ) -> None:
     """List the built-in label sets, show one, or check labels against the names that a model knows.
 
-    Example: zsaudio labels --check "wood pigeon, jackhammer"
+    Example: zsaudio labels --check "wood pigeon, jackhammer" --model ast
     """
     from zsaudio.labels import LabelSet, builtin_label_sets
 
@@ -61,7 +61,7 @@ def _check(label_set: "LabelSet", model: str) -> None:
     placed = place_labels(loaded, label_set)
     if placed is None:
         raise OptionError(
-            f"--check needs a model that learned classes with names, such as nano; '{model}' takes any text"
+            f"--check needs a model that learned classes with names, such as --model ast, not '{model}'"
         )
     width = max((len(each.label) for each in placed), default=0)
     for each in placed:

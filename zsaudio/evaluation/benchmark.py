@@ -17,7 +17,7 @@ from typing import Any
 
 from zsaudio.errors import OptionError, ZsaudioError
 
-QUALITY = ("accuracy", "mAP", "event F1")
+QUALITY = {"accuracy": "accuracy", "mAP": "mAP", "event F1": "event F1 macro"}  # and their names in a summary
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ def _quality(model: Any, dataset: Any) -> dict[str, float]:
             pass
     (evaluation,) = evaluate(model, dataset, events=events)
     summary = evaluation.summary
-    named = {"accuracy": "accuracy", "mAP": "mAP", "event F1": "event F1 macro"}
-    return {name: summary[key] for name, key in named.items() if key in summary}
+    return {name: summary[key] for name, key in QUALITY.items() if key in summary}
 
 
 def _peak_mb() -> float | None:

@@ -1,7 +1,7 @@
 """Which labels a model knows by name, and which are guesses.
 
-A model that scores labels by classes that it learned (nano, an audio classifier) says which of their names
-are nearest to a text, by cosine similarity of sentence embeddings. A label far from all of them is scored,
+A model that scores labels by classes that it learned (an audio classifier) says which of their names are
+nearest to a text, by cosine similarity of sentence embeddings. A label far from all of them is scored,
 too, but its scores are guesses.
 """
 

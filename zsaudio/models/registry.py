@@ -34,11 +34,10 @@ class ModelInfo:
     languages: str = "English"
 
 
-_BUNDLED_NANO = "everyday sounds; small, fast, needs no network"
 MODELS = {
     info.name: info
     for info in (
-        ModelInfo("nano", None, "19 MB", "Apache-2.0", _BUNDLED_NANO),
+        ModelInfo("nano", None, "19 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
         ModelInfo(
             "nano-keyword", None, "7 MB", "Apache-2.0", "spoken keywords, any English words; small, fast"
         ),
