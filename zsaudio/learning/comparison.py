@@ -92,7 +92,7 @@ def hold_out(numbers: np.ndarray, seed: int) -> np.ndarray:
     Examples
     --------
     >>> hold_out(np.array([0, 0, 0, 1]), 0).tolist()
-    [0, 2, 1, -1]
+    [0, 1, 4, -1]
     """
     rng = np.random.default_rng(seed)
     folds = np.full(len(numbers), -1)
