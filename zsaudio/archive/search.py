@@ -154,14 +154,6 @@ class Part:
         return Span(first, last, peak, span.score)
 
 
-def _least_of_best(products: Sequence[np.ndarray], n: int) -> np.ndarray:
-    """Return for each query what the ``n`` best rows of all reach, ``(n_queries,)``."""
-    joined = np.concatenate(products)
-    if len(joined) <= n:
-        return np.full(joined.shape[1], -np.inf)
-    return np.asarray(np.partition(joined, len(joined) - n, axis=0)[len(joined) - n])
-
-
 def _match(shard: Shard, span: Span, label: str, path_of: Callable[[str], str]) -> Match:
     recording = shard.recordings[shard.owner[span.peak]]
     started = datetime.fromisoformat(recording.started) if recording.started else None
