@@ -317,7 +317,8 @@ class Recognizer:
         MissingExtraError
             If matplotlib is not installed.
         """
-        from zsaudio.output.plot import ScoreCurves, clip_figure, require_matplotlib
+        from zsaudio.output.overview import ScoreCurves
+        from zsaudio.output.plot import clip_figure, require_matplotlib
 
         require_matplotlib()
         options = options or DetectionOptions()

@@ -384,7 +384,7 @@ class _Stdout(io.TextIOBase):
         sys.stdout.flush()
 
 
-def refuse_input_as_output(path: Path, inputs: Iterable[str]) -> None:
-    """Raise OptionError where ``--output`` would overwrite a recording."""
+def refuse_input_as_output(path: Path, inputs: Iterable[str], option: str = "--output") -> None:
+    """Raise OptionError where an option would overwrite a recording."""
     if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
-        raise OptionError(f"{path}: is one of the inputs; choose another name for --output")
+        raise OptionError(f"{path}: is one of the inputs; choose another name for {option}")

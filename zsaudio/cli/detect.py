@@ -107,6 +107,15 @@ def detect(
             rich_help_panel=common.OUTPUT,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a page of HTML with spectrograms, scores, and events to hear.",
+            rich_help_panel=common.OUTPUT,
+        ),
+    ] = None,
     clips: common.Clips = None,
     margin: common.Margin = 0.5,
     quiet: common.Quiet = False,
@@ -160,12 +169,16 @@ def detect(
     with batch.opened(
         form, place, settings, output=output, output_dir=output_dir, resume=resume, overwrite=overwrite
     ):
-        from zsaudio.cli.side_outputs import Cutter, Plotter
+        from zsaudio.cli.side_outputs import CurveTaker, Cutter, Plotter, Reporter
 
         plotter = (
             Plotter(plot, batch.paths, inputs, label_set, options, channel, batch.fail) if plot else None
         )
-
+        used = [("model", model), ("keyword model", keyword_model)]
+        reporter = (
+            Reporter(report, batch.paths, label_set, options, channel, used, batch.fail) if report else None
+        )
+        taker = CurveTaker() if plotter or reporter else None
         cutter = Cutter(clips, batch.paths, inputs, margin, batch.fail) if clips else None
 
         from zsaudio.recognizer import Recognizer
@@ -176,26 +189,33 @@ def detect(
 
         def on_scores(frame: "FrameScores") -> None:
             batch.position.seconds = frame.offset
-            if plotter:
-                plotter.take(frame)
+            if taker:
+                taker.take(frame)
 
         def prepare(path: str, clip: "ClipEvents") -> "ClipEvents":
             clip = replace(clip, started=began[path])
-            if plotter:
-                plotter.draw(path, clip)
+            curves = taker.finish() if taker else None
+            if plotter and curves:
+                plotter.draw(path, clip, curves)
+            if reporter and curves:
+                reporter.add(path, clip, curves)
             if cutter:
                 cutter.cut(path, clip)
             return replace(clip, clip=os.path.abspath(path)) if absolute_paths else clip
 
-        batch.run(
-            lambda todo: recognizer.detect_batch(
-                map(common.open_source, todo),
-                options=options,
-                channel=channel,
-                on_scores=on_scores if plotter or batch.wants_position else None,
-            ),
-            prepare,
-        )
+        try:
+            batch.run(
+                lambda todo: recognizer.detect_batch(
+                    map(common.open_source, todo),
+                    options=options,
+                    channel=channel,
+                    on_scores=on_scores if taker or batch.wants_position else None,
+                ),
+                prepare,
+            )
+        finally:  # also when it is interrupted, or some recordings failed
+            if reporter:
+                reporter.write()
 
 
 def _start_times(text: str | None, paths: list[str]) -> dict[str, datetime | None]:

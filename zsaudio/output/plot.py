@@ -1,66 +1,29 @@
 """A picture of a recording: mel spectrogram, the score of each label over time, and its events.
 
-Needs matplotlib, the extra ``plot``. Memory does not grow with the length of the recording: scores and
-spectrogram are kept at the resolution of the picture.
+Needs matplotlib, the extra ``plot``.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.errors import AudioError, MissingExtraError, install_command
+from zsaudio.errors import MissingExtraError, install_command
 from zsaudio.files import write_atomically
 from zsaudio.labels import Label
-from zsaudio.results import ClipEvents, Event, FrameScores
+from zsaudio.output.overview import BANDS, RANGE_DB, ScoreCurves, choose_lanes, label_colour, mel_spectrogram
+from zsaudio.results import ClipEvents, Event
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_LANES = 12
-_COLUMNS = 1600  # about what a figure has pixels across
-_FRAMES_PER_COLUMN = 4
-_BANDS = 96
-_RANGE_DB = 70.0
-_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17a2b8", "#8c564b", "#e377c2")
 _GREY = "#9a9a9a"
-
-
-class ScoreCurves:
-    """The scores of one recording over time, in bounded memory: where there are many frames, their maxima."""
-
-    def __init__(self) -> None:
-        self._onsets: list[float] = []
-        self._scores: list[np.ndarray] = []
-        self._group = 1  # frames per point
-        self._in_group = 0
-        self.end = 0.0
-
-    def add(self, frame: FrameScores) -> None:
-        """Take the next frame."""
-        if self._in_group == 0:
-            if len(self._scores) == 2 * _COLUMNS:
-                self._scores = [np.maximum(*pair) for pair in zip(*[iter(self._scores)] * 2, strict=True)]
-                self._onsets = self._onsets[::2]
-                self._group *= 2
-            self._onsets.append(frame.onset)
-            self._scores.append(frame.scores)
-        else:
-            self._scores[-1] = np.maximum(self._scores[-1], frame.scores)
-        self._in_group = (self._in_group + 1) % self._group
-        self.end = frame.offset
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the edges between points, ``(n_points + 1,)``, and the scores, ``(n_points, n_labels)``."""
-        return np.array([*self._onsets, self.end]), np.array(self._scores)
 
 
 def require_matplotlib() -> None:
@@ -121,7 +84,7 @@ def clip_figure(
     """
     edges, scores = curves.arrays()
     thresholds, _ = options.thresholds(labels)
-    lanes = _choose_lanes(clip, labels, scores)
+    lanes = choose_lanes(clip, labels, scores)
     height = 0.62 if len(lanes) < 7 else 0.5  # inches per lane
     figure = _new_figure(figsize=(14, 3.4 + height * len(lanes)), layout="constrained")
     axes = figure.subplots(
@@ -130,9 +93,9 @@ def clip_figure(
     decibels, centres = mel_spectrogram(source, channel, clip.duration_s, sample_rate)
     _draw_spectrogram(axes[0], decibels, centres, clip.duration_s)
     axes[0].set_title(_title(clip, len(labels) - len(lanes)), loc="left", fontsize=11)
-    for number, (axis, index) in enumerate(zip(axes[1:], lanes, strict=True)):
+    for axis, index in zip(axes[1:], lanes, strict=True):
         own = [event for event in clip.events if event.label == labels[index].name]
-        colour = _COLOURS[number % len(_COLOURS)] if own else _GREY
+        colour = label_colour(index) if own else _GREY
         _draw_lane(axis, labels[index].name, edges, scores[:, index], thresholds[index], colour)
         spans = [_visible(event, clip.duration_s / 500) for event in own]
         axis.broken_barh(spans, (1.08, 0.3), color=colour, linewidth=0)
@@ -154,56 +117,6 @@ def _new_figure(**options: Any) -> "Figure":
     return NotebookFigure(**options)
 
 
-def mel_spectrogram(
-    source: Source, channel: int | None, duration_s: float, sample_rate: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a recording's mel spectrogram in dB, ``(n_columns, n_bands)``, and the bands' centres in Hz.
-
-    For a long recording, only a few frames per column of the picture are computed.
-    """
-    import librosa
-
-    reader = AudioReader(source, sample_rate, channel)
-    rate = reader.sample_rate
-    size = 2 ** round(np.log2(0.045 * rate))
-    step = max(size // 4, int(duration_s * rate / (_COLUMNS * _FRAMES_PER_COLUMN)))
-    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=_BANDS, fmin=50.0).T
-    taper = np.hanning(size).astype(np.float32)
-    frames: list[np.ndarray] = []
-    margin = np.zeros(size // 2, np.float32)  # frames are centred
-    rest, skip = margin, 0  # samples not yet used; how many of them to leave out
-    for block in chain(_readable(reader), [margin]):
-        rest = np.concatenate([rest, block])
-        starts = np.arange(skip, len(rest) - size + 1, step)
-        if len(starts):
-            cut = np.lib.stride_tricks.sliding_window_view(rest, size)[starts]
-            frames.append(np.abs(np.fft.rfft(cut * taper)) ** 2 @ filters)
-            skip = int(starts[-1]) + step
-        used = min(skip, len(rest))
-        rest, skip = rest[used:], skip - used
-    power = np.concatenate(frames) if frames else np.zeros((1, _BANDS))
-    group = -(-len(power) // _COLUMNS)
-    power = np.stack([power[start : start + group].mean(axis=0) for start in range(0, len(power), group)])
-    centres = librosa.mel_frequencies(_BANDS + 2, fmin=50.0, fmax=rate / 2)[1:-1]
-    return 10 * np.log10(np.maximum(power, 1e-12)), centres
-
-
-def _readable(reader: AudioReader) -> Iterator[np.ndarray]:
-    """Yield a recording as far as it can be read: that it breaks off is reported with its events."""
-    try:
-        yield from reader.blocks()
-    except AudioError:
-        return
-
-
-def _choose_lanes(clip: ClipEvents, labels: Sequence[Label], scores: np.ndarray) -> list[int]:
-    """Return the labels to draw: those with events, then those with the highest scores; in order."""
-    detected = {event.label for event in clip.events}
-    peaks = scores.max(axis=0, initial=0.0)
-    best = sorted(range(len(labels)), key=lambda index: (labels[index].name not in detected, -peaks[index]))
-    return sorted(best[:MOST_LANES])
-
-
 def _title(clip: ClipEvents, n_left_out: int) -> str:
     n_events = len(clip.events)
     text = f"{clip.clip}    {n_events} event{'s' * (n_events != 1)}"
@@ -221,19 +134,19 @@ def _visible(event: Event, least_s: float) -> tuple[float, float]:
 
 def _draw_spectrogram(axis: "Axes", decibels: np.ndarray, centres: np.ndarray, duration_s: float) -> None:
     top = float(decibels.max())
-    extent = (0.0, duration_s, -0.5, _BANDS - 0.5)
+    extent = (0.0, duration_s, -0.5, BANDS - 0.5)
     axis.imshow(
         decibels.T,
         origin="lower",
         aspect="auto",
         extent=extent,
         cmap="magma",
-        vmin=top - _RANGE_DB,
+        vmin=top - RANGE_DB,
         vmax=top,
         interpolation="nearest",
     )
     ticks = [hertz for hertz in (125, 500, 1000, 2000, 4000, 8000, 16_000, 32_000) if hertz < centres[-1]]
-    axis.set_yticks(np.interp(ticks, centres, np.arange(_BANDS)), [f"{tick / 1000:g}" for tick in ticks])
+    axis.set_yticks(np.interp(ticks, centres, np.arange(BANDS)), [f"{tick / 1000:g}" for tick in ticks])
     axis.set_ylabel("kHz")
 
 
