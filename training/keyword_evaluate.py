@@ -3,6 +3,7 @@
     python -m training.keyword_evaluate naming --data DATA --work WORK       # held-out phrases among 51
     python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
                                                       (``--within``: inside sentences)
+    python -m training.keyword_evaluate words --data DATA --work WORK        # recorded digits, at 8 kHz too
     python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
     python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
     python -m training.keyword_evaluate speed --data DATA --work WORK
@@ -12,6 +13,7 @@ They use the weights in the package, with ``--checkpoint`` those of a training r
 """
 
 import argparse
+import csv
 import json
 import time
 from collections import Counter
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import zsaudio
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
 from zsaudio.labels import LabelSet
 from zsaudio.models.speech.alignment import AlignmentScoring, KeywordSpotter
@@ -35,6 +38,7 @@ OTHERS = (
     "what time is it, volume up, next song, call mother, open the window, start the engine, red alert, "
     "coffee please, take a picture, elephant, umbrella, kitchen, guitar, emergency"
 ).split(", ")
+DIGITS = "zero one two three four five six seven eight nine".split()
 QUIET = (
     "hey computer, jarvis, alexa, view glass, good morning, emergency, turn it off, help me, "
     "open the window, elephant"
@@ -160,6 +164,44 @@ def lengths(options: argparse.Namespace) -> None:
         )
 
 
+def recorded_words(data: Path, digits: bool) -> list[tuple[Path, str, str]]:
+    """Return file, word and speaker of the recorded words: the ten digits, or those that may be learned."""
+    with (data / "words" / "words.csv").open(newline="", encoding="utf-8") as handle:
+        rows = [
+            (data / "words" / row["file"], row["word"], row["speaker"])
+            for row in csv.DictReader(handle)
+            if (row["word"] in DIGITS) is digits
+        ]
+    return rows
+
+
+def words(options: argparse.Namespace) -> None:
+    """Name recorded words of many people: the ten digits; with ``--choosing`` the fifteen others."""
+    import soxr
+
+    model, rows = load(options), recorded_words(options.data, not options.choosing)
+    names = sorted({word for _, word, _ in rows})
+    recognizer = Recognizer([f"keyword: {name}" for name in names], keyword_model=model)
+    truth = [f"keyword: {word}" for _, word, _ in rows]
+    for rate in (RATE, RATE // 2):
+        clips = [zsaudio.load_audio(path, RATE)[0] for path, _, _ in rows]
+        if rate != RATE:
+            clips = [soxr.resample(clip, RATE, rate) for clip in clips]
+        alone = [tags.tags for tags in recognizer.tag_batch(clips, rate)]
+        exclusive = [tags.tags for tags in recognizer.tag_batch(clips, rate, exclusive=True)]
+        named, best = (
+            np.mean([tags[0].label == right for tags, right in zip(each, truth, strict=True)])
+            for each in (exclusive, alone)
+        )
+        heard = np.mean(
+            [any(t.label == w and t.score >= 0.5 for t in tags) for tags, w in zip(alone, truth, strict=True)]
+        )
+        print(
+            f"{len(rows)} clips of {len(names)} words at {rate // 1000} kHz: {named:.1%} named right with "
+            f"--exclusive, {best:.1%} by the best independent score; {heard:.1%} of the right words reach 0.5"
+        )
+
+
 def quiet(options: argparse.Namespace) -> None:
     """Detect ten keywords in sounds that are not speech."""
     model = load(options)
@@ -267,7 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["naming", "lengths", "quiet", "delay", "speed"])
+    parser.add_argument("what", choices=["naming", "lengths", "words", "quiet", "delay", "speed"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")

@@ -13,10 +13,11 @@ from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import Window, clip_windower
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.listeners import FILE_HOP_S, frames_kept, keyword_stage
-from zsaudio.detection.scoring import Pool, pool_clip, pool_frames, rank
+from zsaudio.detection.scoring import Pool, pool_clip, pool_frames, rank, shared_out
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, KeywordBank, LabelBank, Model, SpeechModel
 from zsaudio.models.speech.alignment import KeywordSpotter
+from zsaudio.models.speech.whole_clip import WholeClip
 from zsaudio.results import ClipOutputs, ClipTags
 
 
@@ -149,6 +150,7 @@ class _ClipTagger:
         if tagger.keywords is not None:
             model, bank = tagger.keywords
             self._spotter = KeywordSpotter(bank.keywords, model.scoring)
+            self._whole = WholeClip(bank.keywords) if tagger.exclusive else None
             self._keyword_logits = np.full(len(bank.names), -np.inf)
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:
@@ -160,13 +162,17 @@ class _ClipTagger:
             model, _ = self._tagger.keywords
             frame = round(model.frame_s * model.sample_rate)
             kept = [number for number, _, _ in frames_kept(window, len(output), frame)]
+            if self._whole is not None:
+                self._whole.push(output[kept])
             spotted = self._spotter.push(output[kept])
             self._keyword_logits = np.maximum(self._keyword_logits, spotted.logits.max(axis=0))
 
     def finish(self, clip: Clip) -> ClipTags:
         if not clip.has_result:
             return ClipTags(clip.name, clip.duration_s, error=clip.error)
-        tagger = self._tagger
+        tagger, keyword_logits = self._tagger, self._keyword_logits
+        if tagger.keywords is not None and self._whole is not None:
+            keyword_logits = shared_out(keyword_logits, self._whole.logits())
         scores = np.zeros(len(tagger.labels), np.float32)
         scores[tagger.columns] = pool_clip(
             np.stack(self._logits) if self._logits else np.zeros((1, 0), np.float32),
@@ -174,7 +180,7 @@ class _ClipTagger:
             tagger.background,
             tagger.pool,
             tagger.exclusive,
-            self._keyword_logits,
+            keyword_logits,
         )
         tags = rank(scores, tagger.labels, self._top_k, self._min_score)
         return ClipTags(clip.name, clip.duration_s, tags, clip.error)

@@ -74,8 +74,8 @@ def pool_clip(
 ) -> np.ndarray:
     """Turn a clip's logits into its scores, of the sounds first and then of the keywords.
 
-    Takes what ``pool_windows`` takes, and the log-odds ``(n_keywords,)`` of keywords where they fit best in
-    the whole clip. Keywords compete with other labels only for exclusive scores, and never with background.
+    Takes what ``pool_windows`` takes, and the log-odds ``(n_keywords,)`` of keywords in the whole clip.
+    Keywords compete with other labels only for exclusive scores, and never with background.
     """
     n_keywords = len(keyword_logits)
     if exclusive:
@@ -84,6 +84,14 @@ def pool_clip(
         return pool_windows(np.hstack([logits, everywhere]), durations_s, background, pool, exclusive)
     sounds = pool_windows(logits, durations_s, background, pool, exclusive)
     return np.append(sounds, to_scores(keyword_logits, np.zeros(n_keywords, bool)))
+
+
+def shared_out(logits: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Return logits with the odds that ``logits`` have together, shared out as the softmax of ``within``.
+
+    Whether any keyword is heard is decided by where each fits best; which one, by the whole clip.
+    """
+    return np.asarray(np.logaddexp.reduce(logits) + within - np.logaddexp.reduce(within))
 
 
 def rank(scores: np.ndarray, labels: LabelSet, top_k: int | None, min_score: float | None) -> tuple[Tag, ...]:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLANK = 0
-_NOTHING = -1e9
+NOTHING = -1e9
 _PAUSE = 5  # frames before a keyword that should be blank
 _WORST = -12.0  # lowest log-likelihood ratio of a frame, so that a single missed symbol can be made up for
 
@@ -48,6 +48,45 @@ class Alignment:
     ratio: np.ndarray
     start: np.ndarray
     symbols: np.ndarray
+
+
+class States:
+    """The states through which the alignments of keywords pass: the symbols, with a blank between two.
+
+    Parameters
+    ----------
+    keywords
+        For each keyword its pronunciations, one or more sequences of symbols.
+    """
+
+    def __init__(self, keywords: Sequence[Sequence[Sequence[int]]]) -> None:
+        states: list[int] = []
+        first, last, owner, counts = [], [], [], []
+        for number, pronunciations in enumerate(keywords):
+            for sequence in pronunciations:
+                if not len(sequence):
+                    raise ValueError(f"keyword {number} has a pronunciation without symbols")
+                first.append(len(states))
+                for symbol in sequence:
+                    states += [symbol, BLANK]
+                states.pop()
+                last.append(len(states) - 1)
+                owner.append(number)
+                counts.append(len(sequence))
+        self.symbol = np.array(states)
+        # per pronunciation: its first and last state, its keyword, its number of symbols
+        self.first, self.last, self.owner = np.array(first), np.array(last), np.array(owner)
+        self.counts = np.array(counts)
+        # the pronunciations of a keyword are next to each other: the first of each keyword
+        self.begin = np.flatnonzero(np.diff(self.owner, prepend=-1))
+        # steps of one state, and of two: over a blank, between different symbols
+        skip = np.zeros(len(states), bool)
+        skip[2:] = (self.symbol[2:] != BLANK) & (self.symbol[2:] != self.symbol[:-2])
+        inside = np.ones(len(states), bool)
+        inside[self.first] = False
+        skip &= inside
+        self.no_step = np.where(inside, 0.0, NOTHING)
+        self.no_skip = np.where(skip, 0.0, NOTHING)
 
 
 class Aligner:
@@ -82,52 +121,29 @@ class Aligner:
         doubt: float = 0.0,
         pause: float = 0.0,
     ) -> None:
-        states: list[int] = []  # the symbol of each state
-        first, last, owner, counts = [], [], [], []
-        for number, pronunciations in enumerate(keywords):
-            for sequence in pronunciations:
-                if not len(sequence):
-                    raise ValueError(f"keyword {number} has a pronunciation without symbols")
-                first.append(len(states))
-                for symbol in sequence:
-                    states += [symbol, BLANK]
-                states.pop()
-                last.append(len(states) - 1)
-                owner.append(number)
-                counts.append(len(sequence))
-        self._symbol = np.array(states)
-        self._first, self._last = np.array(first), np.array(last)
-        self._counts = np.array(counts)
-        # the pronunciations of a keyword are next to each other: the first of each keyword
-        self._begin = np.flatnonzero(np.diff(owner, prepend=-1))
-        # steps of two states: over a blank, between different symbols
-        skip = np.zeros(len(states), bool)
-        skip[2:] = (self._symbol[2:] != BLANK) & (self._symbol[2:] != self._symbol[:-2])
-        inside = np.ones(len(states), bool)
-        inside[self._first] = False
-        skip &= inside
-        self._no_step = np.where(inside, 0.0, _NOTHING)
-        self._no_skip = np.where(skip, 0.0, _NOTHING)
-        self._score = np.full(len(states) + 2, _NOTHING)  # two more in front, so that shifts are views
-        self._start = np.zeros(len(states) + 2, np.int64)
+        self._states = states = States(keywords)
+        self._score = np.full(len(states.symbol) + 2, NOTHING)  # two more in front, so that shifts are views
+        self._start = np.zeros(len(states.symbol) + 2, np.int64)
         self._frame, self._dwell, self._doubt, self._pause = 0, dwell, doubt, pause
         self._blank = np.zeros(_PAUSE)  # log-likelihood ratio of blank in the last frames
 
     def push(self, log_probs: np.ndarray) -> Alignment:
         """Take the next frames; return what ends in each of them."""
         best = log_probs.max(axis=1, keepdims=True)
-        ratios = np.maximum(log_probs - best, _WORST)[:, self._symbol] + (self._doubt * best - self._dwell)
-        n_frames, n_last = len(log_probs), len(self._last)
+        ratios = np.maximum(log_probs - best, _WORST)[:, self._states.symbol] + (
+            self._doubt * best - self._dwell
+        )
+        n_frames, n_last = len(log_probs), len(self._states.last)
         blank = np.concatenate([self._blank, np.maximum(log_probs[:, BLANK] - best[:, 0], _WORST)])
         self._blank = blank[n_frames:]
         before = np.lib.stride_tricks.sliding_window_view(blank[:-1], _PAUSE).sum(axis=1)
         fresh = self._pause * np.expm1(before)
         ends, starts = np.empty((n_frames, n_last)), np.empty((n_frames, n_last), np.int64)
-        score, start = self._score, self._start
+        states, score, start = self._states, self._score, self._start
         here, start_here = score[2:], start[2:]
         for t in range(n_frames):
-            step = score[1:-1] + self._no_step
-            skip = score[:-2] + self._no_skip
+            step = score[1:-1] + states.no_step
+            skip = score[:-2] + states.no_skip
             start_step, start_skip = start[1:-1], start[:-2]
             by_skip = skip > step
             came = np.where(by_skip, skip, step)
@@ -135,20 +151,20 @@ class Aligner:
             moved = came > here
             new = np.where(moved, came, here)
             new_start = np.where(moved, came_start, start_here)
-            new[self._first], new_start[self._first] = fresh[t], self._frame + t
+            new[states.first], new_start[states.first] = fresh[t], self._frame + t
             new += ratios[t]
             here[:], start_here[:] = new, new_start
-            ends[t], starts[t] = new[self._last], new_start[self._last]
+            ends[t], starts[t] = new[states.last], new_start[states.last]
         self._frame += n_frames
-        if len(self._begin) == n_last:
-            return Alignment(ends, starts, np.broadcast_to(self._counts, ends.shape))
-        edges = [*self._begin[1:].tolist(), n_last]
+        if len(states.begin) == n_last:
+            return Alignment(ends, starts, np.broadcast_to(states.counts, ends.shape))
+        edges = [*states.begin[1:].tolist(), n_last]
         chosen = np.stack(
-            [a + ends[:, a:b].argmax(axis=1) for a, b in zip(self._begin.tolist(), edges, strict=True)],
+            [a + ends[:, a:b].argmax(axis=1) for a, b in zip(states.begin.tolist(), edges, strict=True)],
             axis=1,
         )
         rows = np.arange(n_frames)[:, None]
-        return Alignment(ends[rows, chosen], starts[rows, chosen], self._counts[chosen])
+        return Alignment(ends[rows, chosen], starts[rows, chosen], states.counts[chosen])
 
 
 @dataclass(frozen=True)
