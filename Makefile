@@ -4,13 +4,17 @@ BIN = .venv/bin
 # Python compiles a module when it is first imported; pip would compile tens of thousands that never are.
 INSTALL = python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: demo test test-torchaudio lint docs wheel clean
+.PHONY: demo test test-torchaudio torture lint docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+# A share of the campaign of mistreatment; docs/reliability.md has the whole.
+torture: .venv/installed-dev
+	$(BIN)/python benchmarks/torture.py --share 0.03
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -12,6 +12,8 @@ import pytest
 import soundfile
 from conftest import tone
 
+import zsaudio.cli
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix signals and devices")
 
 FULL = "cannot be written (No space left on device)"
@@ -78,6 +80,19 @@ def test_a_signal_without_an_output(recordings: Path) -> None:
     process.terminate()
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "zsaudio: interrupted\n")
+
+
+def test_an_interruption_before_a_command_has_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zsaudio.cli, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        zsaudio.cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "zsaudio: interrupted\n")
 
 
 def test_a_second_run_on_one_output_is_refused(recordings: Path) -> None:

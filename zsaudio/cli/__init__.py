@@ -107,6 +107,10 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:  # before a command has begun
+        common.message("interrupted")
+        _abandon_stdout()
+        sys.exit(130)
     except BrokenPipeError:  # whoever reads our output has left, as `zsaudio ... | head` does
         _abandon_stdout()
         sys.exit(1)
