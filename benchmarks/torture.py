@@ -349,10 +349,15 @@ def main() -> None:
             campaign.n_cases, campaign.n_faults, campaign.notes = 0, 0, ""
             campaign.rng.seed(f"{options.seed} {part}")
             started = time.monotonic()
-            getattr(campaign, part)(max(1, round(WHOLE[part] * options.share)))
+            try:
+                getattr(campaign, part)(max(1, round(WHOLE[part] * options.share)))
+            except KeyboardInterrupt:
+                campaign.notes = "interrupted"
             counts = f"{campaign.n_cases:,} | {campaign.n_faults} | {time.monotonic() - started:.0f}"
             print(f"| {part} | {counts} | {campaign.notes} |", flush=True)
             n_cases, n_faults = n_cases + campaign.n_cases, n_faults + campaign.n_faults
+            if campaign.notes == "interrupted":
+                break
         os.chdir(kept.parent)
     print(f"{n_cases:,} cases, {n_faults} faults" + (f", their files in {kept}" if kept.exists() else ""))
     sys.exit(1 if n_faults else 0)

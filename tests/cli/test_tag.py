@@ -242,6 +242,8 @@ def test_help_fits_80_columns(zs: Run, command: str, monkeypatch: pytest.MonkeyP
     assert not re.search(r"<\w+\|[\w|]* ", text)  # choices that break in the middle of a word
     assert max(map(len, text.splitlines())) <= 80
     panels = re.findall(r"╭─ ([\w ]+) ─", text)
+    assert panels[-1] == "Messages" and "Options" not in panels
+    assert not re.search(r"<(path|int|float|choice)", text)  # types in the place of what is to be given
     if command in ("tag", "detect"):
         assert panels[:3] == ["Arguments", "What to recognise", "Model"]
         assert panels[-2:] == ["Results", "Messages"]

@@ -12,6 +12,8 @@ from zsaudio.cli.evaluate import Cache, Data, Split, read_labelled
 from zsaudio.cli.progress import show_progress
 from zsaudio.cli.train import CountingProgress, Validation, check_output, print_comparison
 
+_LEARNING = "Learning"  # a panel of the help text
+
 
 def adapt(
     model: Annotated[
@@ -25,7 +27,15 @@ def adapt(
     ],
     data: Data,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the new model.", show_default=False)
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the new model.",
+            show_default=False,
+            rich_help_panel=common.OUTPUT,
+        ),
     ],
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -34,19 +44,29 @@ def adapt(
         float | None,
         typer.Option(
             "--strength",
+            metavar="N",
             min=0,
+            rich_help_panel=_LEARNING,
             help="Log-odds that a perfect match with an example adds. Default: fitted on examples held out.",
             show_default=False,
         ),
     ] = None,
     sharpness: Annotated[
-        float, typer.Option("--sharpness", min=0, help="How fast these decrease with the distance.")
+        float,
+        typer.Option(
+            "--sharpness",
+            metavar="N",
+            min=0,
+            help="How fast these decrease with the distance.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = 5.5,
     fine_tune: Annotated[
         int,
         typer.Option(
             "--fine-tune",
             metavar="EPOCHS",
+            rich_help_panel=_LEARNING,
             min=0,
             max=1000,  # fine_tuning.MOST_EPOCHS, which is slow to import
             help="Train the examples for this many epochs; 20 take seconds. It helps if a label has several "
@@ -57,7 +77,10 @@ def adapt(
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", help="Draws 32 examples of a label that has more, and the order of --fine-tune."
+            "--seed",
+            metavar="N",
+            rich_help_panel=_LEARNING,
+            help="Draws 32 examples of a label that has more, and the order of --fine-tune.",
         ),
     ] = 0,
     batch_size: common.BatchSize = 16,

@@ -25,6 +25,8 @@ def benchmark(
         str | None,
         typer.Option(
             "--data",
+            metavar="DATA",
+            rich_help_panel=common.INPUT,
             help="Labelled recordings, as for evaluate: accuracy, mAP and event F1 are measured, too.",
             show_default=False,
         ),
@@ -34,6 +36,8 @@ def benchmark(
         typer.Option(
             "--model",
             "-m",
+            metavar="MODEL",
+            rich_help_panel=common.MODEL,
             help="A model to measure; can be repeated. By default all for sounds that are on this machine.",
             show_default=False,
         ),
@@ -41,7 +45,13 @@ def benchmark(
     labels: common.Labels = None,
     device: common.Device = "auto",
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Also draw the table, as a picture (extra: plot).")
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Also draw the table, as a picture (extra: plot).",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = None,
     recursive: common.Recursive = True,
     quiet: common.Quiet = False,

@@ -33,11 +33,25 @@ def calibrate(
     labels_file: common.LabelsFile = None,
     template: common.Templates = None,
     false_alarms: Annotated[
-        float, typer.Option("--false-alarms", min=0, help="Per hour, for each label alone.")
+        float,
+        typer.Option(
+            "--false-alarms",
+            metavar="N",
+            min=0,
+            help="Per hour, for each label alone.",
+            rich_help_panel=common.EVENTS,
+        ),
     ] = 1.0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the label file here.", show_default="stdout"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the label file here.",
+            show_default="stdout",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = None,
     keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",

@@ -41,7 +41,15 @@ def count(
     labels: common.Labels = None,
     labels_file: common.LabelsFile = None,
     template: common.Templates = None,
-    by: Annotated[Grouping, typer.Option("--by", help="What is counted together.")] = Grouping.hour,
+    by: Annotated[
+        Grouping,
+        typer.Option(
+            "--by",
+            metavar="GROUP",
+            help="What is counted together: hour, day, month or recording.",
+            rich_help_panel=common.OUTPUT,
+        ),
+    ] = Grouping.hour,
     threshold: common.Threshold = None,
     sensitivity: common.Sensitivity = None,
     path: PathPattern = None,
@@ -51,7 +59,10 @@ def count(
     model: SearchModel = None,
     root: Root = None,
     format: Annotated[
-        CountFormat, typer.Option("--format", "-f", help="Form of the results.")
+        CountFormat,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="table, csv or jsonl.", rich_help_panel=common.OUTPUT
+        ),
     ] = CountFormat.table,
     output: common.Output = None,
     device: common.Device = "auto",

@@ -30,7 +30,14 @@ def describe(
     threshold: common.Threshold = None,
     sensitivity: common.Sensitivity = None,
     format: Annotated[
-        DescribeFormat, typer.Option("--format", "-f", help="Sentences, or all that is known as JSON lines.")
+        DescribeFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="text: sentences; jsonl: all that is known.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = DescribeFormat.text,
     output: common.Output = None,
     recursive: common.Recursive = True,

@@ -16,6 +16,7 @@ from zsaudio.errors import OptionError
 if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive
 
+ARCHIVE = "Archive"  # a panel of the help text
 ArchiveOption = Annotated[
     str,
     typer.Option(
@@ -24,6 +25,7 @@ ArchiveOption = Annotated[
         metavar="ARCHIVE",
         help="Folder of the archive, or a URL such as s3://bucket/folder. It is made where there is none.",
         show_default=False,
+        rich_help_panel=ARCHIVE,
     ),
 ]
 Root = Annotated[
@@ -33,6 +35,7 @@ Root = Annotated[
         metavar="FOLDER",
         help="Where the recordings are now, if they have moved since they were indexed.",
         show_default=False,
+        rich_help_panel=common.INPUT,
     ),
 ]
 
@@ -55,6 +58,7 @@ def index(
             metavar="MODEL",
             help="What listens: nano, clap, a Hugging Face id, or a folder. It never changes in an archive.",
             show_default="nano, or the archive's",
+            rich_help_panel=common.MODEL,
         ),
     ] = None,
     hop: Annotated[
@@ -66,10 +70,16 @@ def index(
             help="Distance between vectors. A longer one takes less room, and short sounds score lower. It "
             "never changes in an archive.",
             show_default="as in 'detect'",
+            rich_help_panel=common.MODEL,
         ),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove recordings from the archive whose files are gone.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove recordings from the archive whose files are gone.",
+            rich_help_panel=ARCHIVE,
+        ),
     ] = False,
     optimize: Annotated[
         bool,
@@ -77,6 +87,7 @@ def index(
             "--optimize",
             help="Put what was added bit by bit together, and index it where there are more than a million "
             "vectors.",
+            rich_help_panel=ARCHIVE,
         ),
     ] = False,
     root: Root = None,

@@ -20,6 +20,8 @@ def labels(
         typer.Option(
             "--check",
             "-c",
+            metavar="NAMES",
+            rich_help_panel=common.LABELS,
             help="Labels separated by commas: print the nearest class names of an audio classifier.",
             show_default=False,
         ),

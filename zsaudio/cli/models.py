@@ -9,7 +9,12 @@ from zsaudio.cli import common
 
 def models(
     details: Annotated[
-        bool, typer.Option("--details", help="Also print the checkpoint and the languages of each.")
+        bool,
+        typer.Option(
+            "--details",
+            help="Also print the checkpoint and the languages of each.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = False,
     debug: common.Debug = False,
 ) -> None:

@@ -35,23 +35,47 @@ SearchModel = Annotated[
         metavar="MODEL",
         help="A folder that 'zsaudio adapt' made on the archive's model.",
         show_default="the archive's model",
+        rich_help_panel=common.MODEL,
     ),
 ]
 PathPattern = Annotated[
     str | None,
-    typer.Option("--path", metavar="GLOB", help="Only recordings whose path matches, as 'site-3/*'."),
+    typer.Option(
+        "--path",
+        metavar="GLOB",
+        help="Only recordings whose path matches, as 'site-3/*'.",
+        rich_help_panel=common.INPUT,
+    ),
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="TIME", help="Only from this time on: 2026-05-01, or with T22:00."),
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="Only from this time on: 2026-05-01, or with T22:00.",
+        rich_help_panel=common.INPUT,
+    ),
 ]
 To = Annotated[
-    str | None, typer.Option("--to", metavar="TIME", help="Only before the end of this day, or time.")
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="TIME",
+        help="Only before the end of this day, or time.",
+        rich_help_panel=common.INPUT,
+    ),
 ]
 Hours = Annotated[
-    str | None, typer.Option("--hours", metavar="H-H", help="Only these hours of the day: 22-4 is the night.")
+    str | None,
+    typer.Option(
+        "--hours",
+        metavar="H-H",
+        help="Only these hours of the day: 22-4 is the night.",
+        rich_help_panel=common.INPUT,
+    ),
 ]
 _RANGE = re.compile(r"(.+)@(\d+(?:\.\d*)?)-(\d+(?:\.\d*)?)")
+_REVIEW = "Review"  # a panel of the help text
 _RANKED = ("table", "csv", "tsv", "jsonl")
 
 
@@ -71,20 +95,37 @@ def search(
             metavar="FILE[@FROM-TO]",
             help="Find what sounds like this recording, or like these seconds of it. Can be repeated, and "
             "goes together with words.",
+            rich_help_panel=common.LABELS,
         ),
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        typer.Option("--unlike", metavar="FILE[@FROM-TO]", help="Find what does not sound like this."),
+        typer.Option(
+            "--unlike",
+            metavar="FILE[@FROM-TO]",
+            help="Find what does not sound like this.",
+            rich_help_panel=common.LABELS,
+        ),
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("--top-k", "-k", min=1, help="The best of each label.", show_default="10"),
+        typer.Option(
+            "--top-k",
+            "-k",
+            metavar="N",
+            min=1,
+            help="The best of each label.",
+            show_default="10",
+            rich_help_panel=common.EVENTS,
+        ),
     ] = None,
     min_score: Annotated[
         float | None,
         typer.Option(
-            "--min-score", help="All events that 'detect' reports at this threshold; with -k the best."
+            "--min-score",
+            metavar="SCORE",
+            help="All events that 'detect' reports at this threshold; with -k the best.",
+            rich_help_panel=common.EVENTS,
         ),
     ] = None,
     path: PathPattern = None,
@@ -92,14 +133,8 @@ def search(
     until: To = None,
     hours: Hours = None,
     model: SearchModel = None,
-    smooth: Annotated[
-        float | None,
-        typer.Option("--smooth", min=0, metavar="SECONDS", help="As in 'detect'.", show_default="3"),
-    ] = None,
-    merge_gap: Annotated[
-        float | None,
-        typer.Option("--merge-gap", min=0, metavar="SECONDS", help="As in 'detect'.", show_default="1"),
-    ] = None,
+    smooth: Annotated[float | None, common.seconds("--smooth", "As in 'detect'.", "3")] = None,
+    merge_gap: Annotated[float | None, common.seconds("--merge-gap", "As in 'detect'.", "1")] = None,
     root: Root = None,
     format: Annotated[
         DetectFormat,
@@ -114,13 +149,24 @@ def search(
     output: common.Output = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option("--output-dir", "-O", help="Write a file per recording into this folder."),
+        typer.Option(
+            "--output-dir",
+            "-O",
+            metavar="DIR",
+            help="Write a file per recording into this folder.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = None,
     clips: common.Clips = None,
     margin: common.Margin = 0.5,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw when the matches are, by day and hour."),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw when the matches are, by day and hour.",
+            rich_help_panel=common.OUTPUT,
+        ),
     ] = None,
     review: Annotated[
         Path | None,
@@ -129,10 +175,18 @@ def search(
             metavar="FILE",
             help="Write candidates to be judged, half best and half unsure, instead of results: .csv, .txt "
             "(Raven), .json (Label Studio), or a folder (Audacity). 'zsaudio adapt' learns from the answers.",
+            rich_help_panel=_REVIEW,
         ),
     ] = None,
     review_size: Annotated[
-        int, typer.Option("--review-size", min=2, metavar="N", help="Candidates of each label.")
+        int,
+        typer.Option(
+            "--review-size",
+            min=2,
+            metavar="N",
+            help="Candidates of each label.",
+            rich_help_panel=_REVIEW,
+        ),
     ] = 20,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",

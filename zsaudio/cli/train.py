@@ -21,6 +21,8 @@ Validation = Annotated[
     Path | None,
     typer.Option(
         "--validation",
+        metavar="DATA",
+        rich_help_panel=DATA,
         help="Compare the two models on these recordings. Default: on a fifth of DATA in turn.",
         show_default=False,
     ),
