@@ -194,7 +194,7 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
     ----------
     model
         ``"nano-keyword"``, or the Hugging Face id or folder of a CTC checkpoint that transformers can load
-        (wav2vec2, HuBERT, WavLM; characters or phonemes).
+        (wav2vec2, HuBERT, WavLM, Parakeet, LASR, ...; characters, sub-words or phonemes).
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 

@@ -1,8 +1,10 @@
-"""Keyword spotting with any CTC checkpoint of transformers: wav2vec2, HuBERT, WavLM and the like.
+"""Keyword spotting with any CTC checkpoint of transformers: wav2vec2, HuBERT, WavLM, Parakeet, LASR, ...
 
-The checkpoint's vocabulary determines how a keyword is spelled: in letters, with the word delimiter between
-words, or in phonemes of the International Phonetic Alphabet. Letters may be of any language; the phonemes of
-a text come from ``pronunciation.py``, in English, unless they are given by hand.
+The class of the network is found by the checkpoint's config; its own extractor turns audio into what it
+reads, samples or a spectrogram. The checkpoint's vocabulary determines how a keyword is spelled: in letters,
+with the word delimiter between words; in sub-words, as its tokeniser splits the text; or in phonemes of the
+International Phonetic Alphabet. Letters may be of any language; the phonemes of a text come from
+``pronunciation.py``, in English, unless they are given by hand.
 
 The attention of such networks spans the whole window. Here each frame is treated as if it depended on
 ``CONTEXT_S`` of audio on either side, so scores depend a little on how a recording is cut. The scores are not
@@ -11,6 +13,7 @@ thresholds.
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zsaudio.errors import LabelError, ModelError
+from zsaudio.errors import LabelError
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part
 from zsaudio.models.device import resolve_device
 from zsaudio.models.speech.alignment import AlignmentScoring
@@ -27,7 +30,10 @@ from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.pronunciation import IPA, Pronouncer, pronouncer, split_pronunciation, spoken_words
 
 CONTEXT_S = 1.0
-_SHORTEST_S = 0.1  # a shorter window is padded with zeros
+_SHORTEST_S = 0.5  # a shorter window is padded with zeros
+_MEASURED_S = 8.0  # silence from which the length of a frame is learned
+_GRID = 80  # frames are multiples of so many samples
+_WORD = "▁"  # before a word, in vocabularies of sub-words
 _SPECIAL = re.compile(r"<.*>|\[.*\]")
 
 
@@ -63,12 +69,8 @@ class CtcCheckpoint(Speech):
         tokenizer = load_part(AutoTokenizer, folder)
         self._network = load_part(_loadable(AutoModelForCTC, folder), folder).to(self.device)
         config = self._network.config
-        if not hasattr(config, "inputs_to_logits_ratio"):
-            raise ModelError(
-                f"{folder}: zsaudio knows CTC checkpoints that read waveforms, not '{config.model_type}'"
-            )
         self.sample_rate: int = self._extractor.sampling_rate
-        self.frame_s = config.inputs_to_logits_ratio / self.sample_rate
+        self.frame_s = self._frame(config) / self.sample_rate
         blank = config.pad_token_id
         vocabulary = {
             token: number for token, number in tokenizer.get_vocab().items() if number < config.vocab_size
@@ -81,6 +83,7 @@ class CtcCheckpoint(Speech):
             if number != blank and not _SPECIAL.fullmatch(token)
         }
         self._delimiter = getattr(tokenizer, "word_delimiter_token", None)
+        self._tokenizer = tokenizer
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
         """Return the pronunciations or spellings of a text, each as symbols."""
@@ -92,6 +95,8 @@ class CtcCheckpoint(Speech):
                 tuple(number for phoneme in said for number in self._phonemes(_ipa(phoneme), text))
                 for said in self._pronounce(written)
             ]
+        if sum(token.startswith(_WORD) for token in self._number) > 1:
+            return self._sub_words(written)
         letters = "".join(token for token in self._number if len(token) == 1 and token.isalpha())
         if letters == letters.upper():
             written = written.upper()
@@ -114,14 +119,39 @@ class CtcCheckpoint(Speech):
         for window in windows:
             n_frames = max(1, -(-len(window) // round(self.frame_s * self.sample_rate)))
             samples = np.pad(window, (0, max(0, round(_SHORTEST_S * self.sample_rate) - len(window))))
-            inputs = self._extractor(samples, sampling_rate=self.sample_rate, return_tensors="pt")
-            values = inputs.input_values.to(self.device)
-            logits = self._network(values).logits[0].float()
-            log_probs = torch.log_softmax(logits, dim=-1)[:, self._columns].cpu().numpy()
-            # The convolutions have no padding, so the last one or two frames are missing.
+            log_probs = torch.log_softmax(self._logits(samples), dim=-1)[:, self._columns].cpu().numpy()
+            # Convolutions without padding: the last one or two frames are missing.
             missing = max(0, n_frames - len(log_probs))
             found.append(np.pad(log_probs, ((0, missing), (0, 0)), mode="edge")[:n_frames])
         return found
+
+    def _logits(self, samples: np.ndarray) -> torch.Tensor:
+        inputs = self._extractor(samples, sampling_rate=self.sample_rate, return_tensors="pt")
+        logits: torch.Tensor = self._network(**inputs.to(self.device)).logits[0].float()
+        return logits
+
+    @torch.inference_mode()
+    def _frame(self, config: Any) -> int:
+        """Return the length of a frame in samples: from the config, or else measured."""
+        if self._extractor.model_input_names[0] == "input_values":
+            return int(config.inputs_to_logits_ratio)
+        n_samples = round(_MEASURED_S * self.sample_rate)
+        n_frames = len(self._logits(np.zeros(n_samples, np.float32)))
+        return round(n_samples / n_frames / _GRID) * _GRID
+
+    def _sub_words(self, written: str) -> list[tuple[int, ...]]:
+        """Return a text as the tokeniser splits it, in each case whose pieces are all in the vocabulary."""
+        found: list[tuple[int, ...]] = []
+        alphabet = {letter for token in self._number for letter in token if letter.isalpha()}
+        for words in spoken_words(written, alphabet | set(string.ascii_letters)):
+            text = " ".join(words)
+            for way in dict.fromkeys((text, text.lower(), text.upper(), text.title())):
+                tokens = self._tokenizer.tokenize(way)
+                if tokens and all(token in self._number for token in tokens):
+                    found.append(tuple(self._number[token] for token in tokens))
+        if not found:
+            raise LabelError(f"keyword '{written}': the vocabulary of {self.name} cannot spell it")
+        return list(dict.fromkeys(found))
 
     @property
     def _is_phonetic(self) -> bool:
