@@ -18,7 +18,7 @@ from zsaudio.errors import LabelError
 MAX_BYTES = 16 * 2**20
 MAX_VALUES = 500_000  # lines, cells, or values in YAML
 _MAX_DEPTH = 8  # the deepest useful one: groups, a group, its list, a label, its prompts
-_COLUMNS = ("label", "name", "prompts", "threshold", "group", "background")
+_COLUMNS = ("label", "name", "prompts", "threshold", "group", "background", "false_alarms")
 _TRUE, _FALSE = {"1", "true", "yes", "x"}, {"", "0", "false", "no"}
 
 
@@ -206,7 +206,7 @@ def _parse_table(text: str, suffix: str) -> dict[str, Any]:
             raise LabelError(f"'{row[0][:60]}' has {len(row)} cells under {len(header)} column names")
         cells = dict(zip(header, row, strict=False))
         label = {"name": cells.get("label", cells.get("name", ""))}
-        label |= {key: cells[key] for key in ("threshold", "group") if cells.get(key)}
+        label |= {key: cells[key] for key in ("threshold", "group", "false_alarms") if cells.get(key)}
         if prompts := [part.strip() for part in cells.get("prompts", "").split("|") if part.strip()]:
             label["prompts"] = prompts  # type: ignore[assignment]
         mark = cells.get("background", "").casefold()

@@ -30,7 +30,7 @@ MAX_LABELS = 200_000
 MAX_TEMPLATES = 100
 MAX_CHARACTERS = 1000  # of a name, a prompt or a template
 
-_LABEL_KEYS = ("name", "prompts", "threshold", "group")
+_LABEL_KEYS = ("name", "prompts", "threshold", "group", "false_alarms")
 _SET_KEYS = ("description", "labels", "keywords", "groups", "templates", "background")
 _UNUSABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
@@ -56,6 +56,9 @@ class Label:
         Heading under which the label stands in its set.
     background
         Whether it only competes with the other labels and is never reported.
+    false_alarms
+        Per hour of speech: the threshold is set to keep this promise, for keywords of a model that has
+        statistics. Not together with a threshold.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Label:
     threshold: float | None = None
     group: str | None = None
     background: bool = False
+    false_alarms: float | None = None
 
     @property
     def is_keyword(self) -> bool:
@@ -151,7 +155,7 @@ class LabelSet(Sequence[Label]):
 
         - ``.yaml``, ``.yml``: labels with prompts, thresholds, groups, templates and background.
         - ``.csv``, ``.tsv``: a table with a column ``label`` and perhaps ``prompts`` (separated by ``|``),
-          ``threshold``, ``group`` and ``background`` (yes or no).
+          ``threshold``, ``false_alarms``, ``group`` and ``background`` (yes or no).
         - Any other: one label a line; blank lines and lines that start with ``#`` are skipped.
 
         In all of them ``@name`` stands for all labels of a built-in set (in quotes in YAML).
@@ -217,7 +221,7 @@ class LabelSet(Sequence[Label]):
 
         def labels() -> Iterator[Label]:
             yield from _labels(_list(data, "labels"))
-            yield from map(_keyword, _labels(_list(data, "keywords")))
+            yield from map(as_keyword, _labels(_list(data, "keywords")))
             for group in groups:
                 for label in _labels(_list(groups, group)):
                     yield replace(label, group=label.group or group)
@@ -325,6 +329,11 @@ def _check(label: Label, position: int) -> None:
             raise LabelError(f"threshold of '{label.name}' must be a number, not {_shown.repr(threshold)}")
         if not 0 <= threshold <= 1:
             raise LabelError(f"threshold {threshold} of '{label.name}' is outside 0 to 1")
+    if label.false_alarms is not None:
+        if not 0 < label.false_alarms < float("inf"):
+            raise LabelError(f"false_alarms of '{label.name}' must be above 0, not {label.false_alarms}")
+        if label.threshold is not None:
+            raise LabelError(f"'{label.name}' has a threshold and false_alarms: give one of them")
     if not isinstance(label.prompts, (tuple, list)):
         raise LabelError(f"prompts of '{label.name}' must be a tuple of texts")
     if any(not _text(prompt, f"a prompt of '{label.name}'").strip() for prompt in label.prompts):
@@ -377,20 +386,27 @@ def _label(entry: Any) -> Label:
     prompts = entry.get("prompts") or []
     if not isinstance(prompts, (list, str)):
         raise LabelError(f"prompts of '{name}' must be a text or a list of texts")
-    threshold = entry.get("threshold")
-    if threshold is not None:
-        try:
-            threshold = float(threshold.written if isinstance(threshold, Unquoted) else threshold)
-        except (TypeError, ValueError) as error:
-            raise LabelError(
-                f"threshold of '{name}' must be a number, not {_shown.repr(threshold)}"
-            ) from error
     return Label(
-        name, (prompts,) if isinstance(prompts, str) else tuple(prompts), threshold, entry.get("group")
+        name,
+        (prompts,) if isinstance(prompts, str) else tuple(prompts),
+        _number(entry, "threshold", name),
+        entry.get("group"),
+        false_alarms=_number(entry, "false_alarms", name),
     )
 
 
-def _keyword(label: Label) -> Label:
+def _number(entry: dict[str, Any], key: str, name: str) -> float | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    try:
+        return float(value.written if isinstance(value, Unquoted) else value)
+    except (TypeError, ValueError) as error:
+        raise LabelError(f"{key} of '{name}' must be a number, not {_shown.repr(value)}") from error
+
+
+def as_keyword(label: Label) -> Label:
+    """Return a label as spoken words: with ``keyword:`` before its name."""
     return label if label.is_keyword else replace(label, name=f"{KEYWORD_PREFIX} {label.name}")
 
 

@@ -28,6 +28,7 @@ from zsaudio.models.base import EmbeddingBank, Encoder, KeywordBank, LabelBank, 
 from zsaudio.models.known_names import warn_of_guesses
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
+from zsaudio.models.speech.expectations import keep_promises, no_promise
 from zsaudio.models.threads import running_model
 from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Events, Tags
 
@@ -125,7 +126,16 @@ class Recognizer:
             )
             self.keyword_model = loaded
             with running_model():
-                self._keywords_with_bank = loaded, loaded.embed_labels(LabelSet(self._keywords))
+                keyword_bank = loaded.embed_labels(LabelSet(self._keywords))
+            self._keywords_with_bank = loaded, keyword_bank
+            self._keywords = keep_promises(loaded, keyword_bank, self._keywords)
+        for label in self._sounds:
+            if label.false_alarms is not None:
+                raise OptionError(no_promise(label.name, "sounds have no statistics of false alarms"))
+        kept = {label.name: label for label in self._keywords}
+        if any(label.false_alarms is not None for label in self.labels):
+            placed = [kept.get(label.name, label) for label in self.labels]
+            self.labels = LabelSet(placed, self.labels.templates, self.labels.description)
         log.info(
             "model %s and %d labels ready in %.1f s",
             self.model_name,

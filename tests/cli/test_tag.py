@@ -20,8 +20,8 @@ from zsaudio.labels import LabelSet
 
 LABELS = ("--labels", "440, 1000")
 COMMANDS = (
-    "tag detect listen index search count evaluate train adapt calibrate benchmark labels models".split()
-)
+    "tag detect listen index search count evaluate train adapt calibrate keywords benchmark labels models"
+).split()
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from zsaudio.models.speech.ctc import CtcCheckpoint
 from zsaudio.recognizer import Recognizer
 
 CHARACTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"]
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
-WAVES = {
+WAVES: dict[str, Any] = {
     "conv_dim": (16, 16, 16),
     "conv_stride": (5, 8, 8),
     "conv_kernel": (10, 16, 16),
@@ -59,8 +59,8 @@ def make(folder: Path, family: str) -> tuple[Any, Any]:
 
         pieces = Tokenizer(models.Unigram([(p, -float(i)) for i, p in enumerate(PIECES)], unk_id=0))
         pieces.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer = t.ParakeetTokenizer(tokenizer_object=pieces, unk_token="<unk>", pad_token="<pad>")
-        encoder = t.ParakeetEncoderConfig(**SMALL, subsampling_conv_channels=8)
+        tokenizer: Any = t.ParakeetTokenizer(tokenizer_object=pieces, unk_token="<unk>", pad_token="<pad>")
+        encoder: Any = t.ParakeetEncoderConfig(**SMALL, subsampling_conv_channels=8)
         config: Any = t.ParakeetCTCConfig(
             encoder_config=encoder.to_dict(), vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
         )
@@ -74,7 +74,7 @@ def make(folder: Path, family: str) -> tuple[Any, Any]:
         processor = t.LasrProcessor(t.LasrFeatureExtractor(), tokenizer)
     else:
         kind = getattr(t, f"{family}Config")
-        shape = {} if family == "Wav2Vec2Bert" else WAVES
+        shape: dict[str, Any] = {} if family == "Wav2Vec2Bert" else WAVES
         config = kind(**SMALL, **shape, vocab_size=len(CHARACTERS), pad_token_id=0)
         tokenizer = characters(folder)
         if family == "Wav2Vec2Bert":

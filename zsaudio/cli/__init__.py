@@ -24,6 +24,7 @@ from zsaudio.cli.describe import describe
 from zsaudio.cli.detect import detect
 from zsaudio.cli.evaluate import evaluate
 from zsaudio.cli.index import index
+from zsaudio.cli.keywords import keywords
 from zsaudio.cli.labels import labels
 from zsaudio.cli.listen import listen
 from zsaudio.cli.models import models
@@ -76,6 +77,7 @@ for command in (
     train,
     adapt,
     calibrate,
+    keywords,
     benchmark,
 ):
     app.command(cls=_Command, no_args_is_help=True)(command)

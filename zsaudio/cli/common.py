@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO, cast
 
@@ -137,6 +138,17 @@ Sensitivity = Annotated[
         rich_help_panel=EVENTS,
     ),
 ]
+FalseAlarms = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarms",
+        metavar="N",
+        min=0.0,
+        help="Set the thresholds of keywords so that N false alarms are expected in an hour of speech, each.",
+        show_default="by --threshold",
+        rich_help_panel=EVENTS,
+    ),
+]
 Channel = Annotated[
     int | None,
     typer.Option(
@@ -261,6 +273,26 @@ def read_labels(
     sets = ([LabelSet.from_file(path)] if path else []) + ([LabelSet.parse(*texts)] if texts else [])
     labels = sets[0] if len(sets) == 1 else LabelSet.join(sets)
     return LabelSet(labels, templates, labels.description) if templates else labels
+
+
+def promise(labels: "LabelSet", false_alarms: float | None, threshold: float | None) -> "LabelSet":
+    """Return the labels with what ``--false-alarms`` asks of those without a wish of their own."""
+    if false_alarms is None:
+        return labels
+    if threshold is not None:
+        raise OptionError("--threshold and --false-alarms both set thresholds: give one of them")
+    from zsaudio.labels import LabelSet
+
+    return LabelSet(
+        [
+            label
+            if label.background or label.threshold is not None or label.false_alarms is not None
+            else replace(label, false_alarms=false_alarms)
+            for label in labels
+        ],
+        labels.templates,
+        labels.description,
+    )
 
 
 def find_recordings(inputs: Iterable[str], recursive: bool) -> Iterator[str | AudioError]:

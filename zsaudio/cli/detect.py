@@ -42,6 +42,7 @@ def detect(
     dtype: common.Dtype = "auto",
     batch_size: common.BatchSize = 16,
     threshold: common.Threshold = None,
+    false_alarms: common.FalseAlarms = None,
     sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
         float | None, common.seconds("--min-duration", "Drop events that are shorter.", "0")
@@ -128,6 +129,7 @@ def detect(
     """
     common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
+    label_set = common.promise(label_set, false_alarms, threshold)
 
     from zsaudio.cli.batch import Batch
     from zsaudio.detection.hysteresis import DetectionOptions

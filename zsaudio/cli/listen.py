@@ -73,6 +73,7 @@ def listen(
         ),
     ] = None,
     threshold: common.Threshold = None,
+    false_alarms: common.FalseAlarms = None,
     sensitivity: common.Sensitivity = None,
     min_duration: Annotated[
         float | None, common.seconds("--min-duration", "Drop events that are shorter.", "0")
@@ -162,6 +163,7 @@ def listen(
         _print_inputs()
         return
     label_set = common.read_labels(labels, labels_file, template)
+    label_set = common.promise(label_set, false_alarms, threshold)
     with ExitStack() as open_things:
         if simulate is None and not debug:
             open_things.enter_context(libraries_hushed())

@@ -108,7 +108,7 @@ def calibrate(
     # At the lowest threshold every event of a keyword is found once. The events of sounds depend on the
     # threshold, so they are found below, from the scores of frames.
     everything = replace(options, threshold=_LEAST_SCORE)
-    without = [replace(label, threshold=None) for label in recognizer.labels]
+    without = [replace(label, threshold=None, false_alarms=None) for label in recognizer.labels]
     lenient = recognizer.with_labels(LabelSet(without, recognizer.labels.templates))
     clips: Iterable[ClipEvents] = lenient.detect_batch(sources, options=everything, on_scores=frames.append)
     for clip in clips if progress is None else progress(clips):
@@ -131,7 +131,9 @@ def calibrate(
         if label.is_keyword:
             thresholds[column], events[column] = _lowest_of_events(scores.get(label.name, []), allowed)
     by_name = {label.name: value for label, value in zip(reported, thresholds, strict=True)}
-    labels = [replace(label, threshold=by_name.get(label.name)) for label in recognizer.labels]
+    labels = [
+        replace(label, threshold=by_name.get(label.name), false_alarms=None) for label in recognizer.labels
+    ]
     result = LabelSet(labels, recognizer.labels.templates, recognizer.labels.description)
     return Calibrated(result, seconds / 3600, allowed, tuple(events), tuple(failed))
 

@@ -124,6 +124,7 @@ class SpeechModel(Protocol):
     after_s: float
     frame_s: float  # distance between frames
     scoring: AlignmentScoring  # from alignments to log-odds
+    # A model whose keywords were measured has a ``promise`` (``zsaudio.models.speech.promise.Promise``).
 
     def embed_labels(self, labels: LabelSet) -> KeywordBank:
         """Return the keywords' symbols, a ``KeywordBank``."""

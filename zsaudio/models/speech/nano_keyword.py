@@ -19,6 +19,7 @@ from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork
 from zsaudio.models.speech.phonemes import PHONEMES
+from zsaudio.models.speech.promise import Promise
 from zsaudio.models.speech.pronunciation import WEIGHTS, pronouncer
 
 COHORT_STEP = 0.05  # log-probabilities of the cohort are stored as multiples of this, below 0
@@ -31,8 +32,8 @@ class NanoKeyword(Speech):
     Parameters
     ----------
     folder
-        Where ``model.safetensors``, ``letters.safetensors``, ``cohort.npz``, ``config.json`` and
-        ``dictionary.gz`` are; by default the bundled ones.
+        Where ``model.safetensors``, ``letters.safetensors``, ``cohort.npz``, ``config.json``,
+        ``dictionary.gz`` and perhaps ``statistics.json`` are; by default the bundled ones.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
@@ -45,6 +46,11 @@ class NanoKeyword(Speech):
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings.pop("model_type", None)
         self.scoring = AlignmentScoring(**settings.pop("scoring"))
+        self._folder = folder
+        statistics = folder / "statistics.json"
+        if statistics.is_file():
+            curves = json.loads(statistics.read_text(encoding="utf-8"))
+            self.promise = Promise.from_dict(curves, self.scoring.most)
         self.config = config = config_from_dict(settings, KeywordConfig)
         self.device = resolve_device(device)
         self.network = KeywordNetwork(config)
@@ -60,6 +66,12 @@ class NanoKeyword(Speech):
         self.frame_s = config.stride / config.sample_rate
         self.before_s = config.before / config.sample_rate
         self.after_s = config.after / config.sample_rate
+
+    @property
+    def common_words(self) -> list[str]:
+        """Common English words, the most common first, that keywords may be confused with."""
+        path = self._folder / "common_words.txt"
+        return path.read_text(encoding="ascii").split() if path.is_file() else []
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
         """Return the pronunciations of a text as symbols."""
