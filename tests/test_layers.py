@@ -19,6 +19,7 @@ FLOORS = (
     {"learning", "listening"},
     {"archive"},
     {"description"},
+    {"app"},
     {"cli"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

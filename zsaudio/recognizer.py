@@ -10,6 +10,7 @@ import numpy as np
 from zsaudio.audio.sources import Source
 from zsaudio.detection.clips import Tagger
 from zsaudio.detection.events import EventSession, OnScores, find_events
+from zsaudio.detection.heard import Heard, OnSeconds, find_in, hear
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.listeners import (
     FILE_HOP_S,
@@ -306,6 +307,69 @@ class Recognizer:
             channel=channel,
             on_scores=on_scores,
         )
+
+    def hear(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        channel: int | None = None,
+        on_seconds: OnSeconds | None = None,
+    ) -> Heard:
+        """Return what the models hear in a recording, for ``detect_heard``; for programs with sliders.
+
+        It takes memory that grows with the length of the recording: with nano about 75 MB an hour.
+
+        Parameters
+        ----------
+        source, sample_rate, channel
+            As for ``detect``.
+        on_seconds
+            Called with how far the models have come, in seconds.
+
+        Raises
+        ------
+        AudioError
+            If the source cannot be used; the message says why.
+        """
+        listeners = self._listeners(DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
+        heard = hear(
+            source,
+            listeners,
+            windows_together(self.model, self.batch_size),
+            sample_rate=sample_rate,
+            channel=channel,
+            on_seconds=on_seconds,
+        )
+        _raise_or_warn(heard.clip.error)
+        return heard
+
+    def detect_heard(
+        self,
+        heard: Heard,
+        *,
+        options: DetectionOptions | None = None,
+        on_scores: OnScores | None = None,
+    ) -> ClipEvents | None:
+        """Return the events in what was heard, as ``detect`` finds them, without listening again.
+
+        None if it has to be heard again: after a change of the model; after the first keyword or the first
+        sound among the labels; and with a model that has no embeddings, after any change of the labels.
+
+        Parameters
+        ----------
+        heard
+            What this recogniser has heard, or one that shares its models (``with_labels``).
+        options
+            How events are found; those on windows have no effect.
+        on_scores
+            Called with each frame's scores.
+        """
+        listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
+        if any(heard.of(listener) is None for listener in listeners):
+            return None
+        with running_model():
+            return find_in(heard, listeners, self.labels, on_scores)
 
     def plot(
         self,

@@ -18,6 +18,7 @@ import zsaudio
 from zsaudio.cli import common
 from zsaudio.cli.adapt import adapt
 from zsaudio.cli.benchmark import benchmark
+from zsaudio.cli.browser import browser
 from zsaudio.cli.calibrate import calibrate
 from zsaudio.cli.count import count
 from zsaudio.cli.describe import describe
@@ -83,6 +84,7 @@ for command in (
     app.command(cls=_Command, no_args_is_help=True)(command)
 app.command(cls=_Command)(labels)
 app.command(cls=_Command)(models)
+app.command("app", cls=_Command)(browser)
 
 
 def _version(asked: bool) -> None:

@@ -14,8 +14,8 @@ Conventions: positions are in samples at the model's rate, from the start; times
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.detection.scoring import to_scores
 from zsaudio.errors import OptionError
 from zsaudio.labels import Label
-from zsaudio.models.base import KeywordBank, LabelBank, Model, SpeechModel
+from zsaudio.models.base import Encoder, KeywordBank, LabelBank, Model, SpeechModel
 from zsaudio.models.speech.alignment import KeywordSpotter
 from zsaudio.results import Event, FrameScores
 
@@ -65,6 +65,9 @@ class Listener(Protocol):
     """A model with labels: how its audio is cut, what it computes, and how events are found in that."""
 
     stage: Stage
+    kept_stage: Stage  # the same, for outputs that are kept (``zsaudio.detection.heard``)
+    kept_as: object  # equal where a listener can use what another one has kept
+    sample_rate: int  # of its windows, in Hz
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -73,6 +76,10 @@ class Listener(Protocol):
 
     def start(self) -> Tracker:
         """Return a tracker for a new stream."""
+        ...
+
+    def scored(self, kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs of ``stage`` from those of ``kept_stage``."""
         ...
 
 
@@ -189,6 +196,17 @@ class SoundListener:
             lambda rate: windower_for(model, rate, plan.window, plan.hop, plan.grid, plan.after),
             lambda samples: model.logits(samples, bank),
         )
+        self._bank, self.sample_rate = bank, model.sample_rate
+        self._encoder = cast(Encoder, model) if hasattr(model, "encode_audio") else None
+        self.kept_stage = self.stage
+        self.kept_as: object = model, tuple(labels)
+        if self._encoder is not None:  # embeddings serve any labels
+            self.kept_stage = replace(self.stage, run=self._encoder.encode_audio)
+            self.kept_as = model, ()
+
+    def scored(self, kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the logits of windows from what ``kept_stage`` made of them."""
+        return self._encoder.compare(kept, self._bank) if self._encoder is not None else list(kept)
 
     def start(self) -> "SoundTracker":
         """Return a tracker for a new stream."""
@@ -256,7 +274,13 @@ class KeywordListener:
     ) -> None:
         self._model, self._bank, self._options = model, bank, options
         self.labels = labels
-        self.stage = keyword_stage(model, hop_s)
+        self.stage = self.kept_stage = keyword_stage(model, hop_s)
+        self.kept_as: object = model
+        self.sample_rate = model.sample_rate
+
+    def scored(self, kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the log-probabilities of windows, which are kept as they are."""
+        return list(kept)
 
     def start(self) -> "KeywordTracker":
         """Return a tracker for a new stream."""

@@ -70,13 +70,13 @@ class StreamOutput(Output[Clip]):
     def write(self, path: str, clip: Clip) -> None:
         """Write the results of one recording."""
         self._write(self._form.write(clip, self._place))
-        self._place = _after(self._place, clip)
+        self._place = place_after(self._place, clip)
 
     def fail(self, clip: Clip) -> None:
         """Note a recording without results."""
         if self._form.failure:
             self._write(self._form.failure(clip, self._place))
-            self._place = _after(self._place, clip)
+            self._place = place_after(self._place, clip)
 
     def close(self) -> None:
         """Write the footer."""
@@ -167,7 +167,7 @@ class CombinedOutput(Output[Clip]):
         place = self._now()
         with writing(self._path):
             append(self._file, encoded(self._form.write(clip, place)))
-        after = _after(place, clip)
+        after = place_after(place, clip)
         error = str(clip.error) if clip.error is not None else ""
         self._journal.add(path, self._file.tell(), after.n_items, after.seconds, error=error)
 
@@ -193,7 +193,7 @@ class CombinedOutput(Output[Clip]):
         for clip in self._failed:
             assert self._form.failure is not None
             text += self._form.failure(clip, place)
-            place = _after(place, clip)
+            place = place_after(place, clip)
         append(file, encoded(text + self._form.footer(place)))
 
     def _now(self) -> Place:
@@ -261,7 +261,7 @@ class FolderOutput(Output[Clip]):
         place = replace(self._place, n_clips=0)
         with writing(target):
             text = self._form.header(place) + self._form.write(clip, place)
-            text += self._form.footer(_after(place, clip))
+            text += self._form.footer(place_after(place, clip))
             write_atomically(target, encoded(text), durable=True)
         error = str(clip.error) if clip.error is not None else ""
         self._journal.add(path, target=self._targets[path].as_posix(), error=error)
@@ -357,7 +357,7 @@ def _key(target: Path) -> str:
     return target.as_posix().casefold()
 
 
-def _after(place: Place, clip: Clip) -> Place:
+def place_after(place: Place, clip: Clip) -> Place:
     """Return the place behind a recording."""
     return replace(
         place,

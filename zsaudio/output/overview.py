@@ -105,6 +105,6 @@ def _readable(reader: AudioReader) -> Iterator[np.ndarray]:
 def choose_lanes(clip: ClipEvents, labels: Sequence[Label], scores: np.ndarray) -> list[int]:
     """Return the labels to draw: those with events, then those with the highest scores; in order."""
     detected = {event.label for event in clip.events}
-    peaks = scores.max(axis=0, initial=0.0)
+    peaks = scores.max(axis=0, initial=0.0) if len(scores) else np.zeros(len(labels))
     best = sorted(range(len(labels)), key=lambda index: (labels[index].name not in detected, -peaks[index]))
     return sorted(best[:MOST_LANES])

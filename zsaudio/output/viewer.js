@@ -75,6 +75,20 @@
       this.themes.observe(document.body, { attributes: true, attributeFilter: ["class"] });
     }
 
+    // Takes other events of the same recording; what is looked at stays.
+    update(scene) {
+      const { from, to, cursor } = this;
+      this.stop();
+      this.observer.disconnect();
+      this.scene = scene;
+      this.chosen = -1;
+      this.whole = this.detail = new Detail(scene.overview);
+      this.build();
+      this.observer.observe(this.canvas.parentElement);
+      this.cursor = cursor;
+      this.show(from, scene.duration > to ? to : scene.duration);
+    }
+
     remove() {
       this.stop();
       this.observer.disconnect();
