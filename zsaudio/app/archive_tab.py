@@ -114,13 +114,7 @@ def _learn(desk: Desk) -> str:
     if not desk.judged:
         raise OptionError("nothing is answered: say yes or no to some hits")
     adapted = archive.adapt(desk.judged)
-    desk.archive = Archive.open(archive_location(desk), model=adapted)
+    desk.archive = Archive.open(str(desk.settings.archive), model=adapted)
     n_yes = sum(each.answer is True for each in desk.judged)
     desk.judged = []
     return f"Learned from {n_yes} yes and {len(desk.answers) - n_yes} no."
-
-
-def archive_location(desk: Desk) -> str:
-    """Return where the archive is."""
-    assert desk.settings.archive is not None
-    return desk.settings.archive

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +26,6 @@ from zsaudio.results import ClipEvents, FrameScores
 
 MOST_S = 600.0  # of sound in an answer
 _STATIC = {"page.js": "text/javascript", "worklet.js": "text/javascript", "page.css": "text/css"}
-Answer = TypeVar("Answer", bound=Response)
 
 
 def routes(desks: Desks) -> list[BaseRoute]:
