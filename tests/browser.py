@@ -17,7 +17,8 @@ def chromium(*flags: str) -> Iterator[Any]:
         pytest.skip("needs chromium")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", *flags]
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required", *flags],
         )
         yield browser
         browser.close()

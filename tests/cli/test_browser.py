@@ -13,7 +13,8 @@ def test_others_are_let_in_by_a_login_only(zs: Run, monkeypatch: pytest.MonkeyPa
     ran = zs("app", "--host", "0.0.0.0", "--no-open")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == [
-        "zsaudio: --host 0.0.0.0 opens the page to others: set ZSAUDIO_USER and ZSAUDIO_PASSWORD in the environment"
+        "zsaudio: --host 0.0.0.0 opens the page to others: set ZSAUDIO_USER and ZSAUDIO_PASSWORD in the "
+        "environment"
     ]
 
 
