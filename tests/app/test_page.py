@@ -133,7 +133,7 @@ def test_events_are_seen_heard_changed_and_saved(
 ) -> None:
     page = visit.page
     visit.upload(night)
-    assert visit.rows(2) == ["0:01.00 0:02.50 1.50 s 440 1.00", "0:01.00 0:02.50 1.50 s 590 0.81"]
+    assert visit.rows(2) == ["0:01.00 0:02.50 1.50 s 440 1.00", "0:01.00 0:02.50 1.50 s 590 0.93"]
     dots = page.locator(".zs-dot").evaluate_all("all => all.map(dot => dot.style.getPropertyValue('--c'))")
     assert dots == [label_colour(0), label_colour(1)]
 
