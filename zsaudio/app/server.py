@@ -7,6 +7,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.utils import get_upload_folder
 from starlette.types import ASGIApp
 
 from zsaudio.app.desk import Desks, Settings
@@ -15,6 +16,7 @@ from zsaudio.app.live_tab import live_tab, live_value
 from zsaudio.app.model_tab import model_tab
 from zsaudio.app.recordings_tab import recordings_tab
 from zsaudio.app.routes import routes
+from zsaudio.app.uploads import UploadsOnly
 
 _HEAD = """
 <link rel="stylesheet" href="zsaudio/static/page.css">
@@ -83,4 +85,4 @@ def build(settings: Settings, login: str | None = None, open_to_all: bool = Fals
         ssr_mode=False,
         footer_links=[],
     )
-    return Guard(mounted, login, open_to_all)
+    return Guard(UploadsOnly(mounted, get_upload_folder()), login, open_to_all)
