@@ -139,9 +139,7 @@ def test_events_are_seen_heard_changed_and_saved(
     assert dots == [label_colour(0), label_colour(1)]
 
     # a click plays the event, from half a second before it
-    page.evaluate(
-        "HTMLMediaElement.prototype.play = function () { window.played = this.src; return Promise.resolve(); }"
-    )
+    page.evaluate("HTMLMediaElement.prototype.play = async function () { window.played = this.src; }")
     page.locator("#viewer tbody tr").first.click()
     page.wait_for_function("window.played")
     played = page.evaluate("window.played")
