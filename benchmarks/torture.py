@@ -173,10 +173,9 @@ class Campaign:
             out = self._new("killed")
             n_kills, faults = self.rng.choice((1, 1, 2)), []
             for _ in range(n_kills):
-                how = self.rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
                 after = self.rng.uniform(0, expected[name][1])
-                ended = self._run(arguments, out, kill_after_s=after, how=how)
-                faults += ended.faults(0, 1, 130, -how)
+                ended = self._run(arguments, out, kill_after_s=after)
+                faults += ended.faults(0, 1, -signal.SIGKILL)
             ended, result = self._resumed(arguments, out)
             faults += ended.faults(0, 1)
             if not faults and result != expected[name][0]:

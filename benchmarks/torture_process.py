@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import resource
-import signal
 import sys
 import tempfile
 import traceback
@@ -61,7 +60,7 @@ class Ended:
         return [f"{', '.join(found)}; stderr ends: {self.err.strip()[-300:]}"] if found else []
 
 
-def zsaudio_run(*arguments: object, kill_after_s: float | None = None, how: int = signal.SIGKILL) -> Ended:
+def zsaudio_run(*arguments: object, kill_after_s: float | None = None) -> Ended:
     """Run ``zsaudio`` in a process that is forked from this one; kill it after a time."""
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("fork")
@@ -69,7 +68,7 @@ def zsaudio_run(*arguments: object, kill_after_s: float | None = None, how: int 
         process.start()
         process.join(HANGS_S if kill_after_s is None else kill_after_s)
         if process.is_alive() and kill_after_s is not None:
-            os.kill(process.pid or 0, how)
+            process.kill()
             process.join(HANGS_S)
         hung = process.is_alive()
         if hung:

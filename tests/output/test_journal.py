@@ -430,3 +430,12 @@ def test_an_interrupted_run_says_how_to_go_on(recordings: Path) -> None:
     _, err = process.communicate()
     assert process.returncode == 130
     assert err == "zsaudio: interrupted; --resume goes on\n"
+
+
+def test_a_resumed_folder_has_no_half_written_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.0123abcd.partial").touch()
+    (tmp_path / "mine.0123abcd.partial").touch()
+    output = FolderOutput(tmp_path, CSV, Place(), [str(tmp_path / "a.wav")], [], SETTINGS)
+    output.start()
+    output.close()
+    assert [path.name for path in tmp_path.glob("*.partial")] == ["mine.0123abcd.partial"]

@@ -252,8 +252,12 @@ class FolderOutput(Output[Clip]):
         return entry if entry and (self._folder / self._targets[path]).exists() else None
 
     def start(self) -> None:
-        """Write the journal."""
+        """Write the journal, and remove what a run that was killed left half written."""
         self._journal.start()
+        targets = {self._folder / target for target in self._targets.values()}
+        for partial in self._folder.rglob("*.????????.partial"):
+            if partial.with_suffix("").with_suffix("") in targets:
+                partial.unlink(missing_ok=True)
 
     def write(self, path: str, clip: Clip) -> None:
         """Write the results of one recording."""
