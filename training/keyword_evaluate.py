@@ -4,6 +4,7 @@
     python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
                                                       (``--within``: inside sentences)
     python -m training.keyword_evaluate words --data DATA --work WORK        # recorded digits, at 8 kHz too
+    python -m training.keyword_evaluate few --data DATA --work WORK          # digits learned from recordings
     python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
     python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
     python -m training.keyword_evaluate speed --data DATA --work WORK
@@ -26,9 +27,11 @@ import torch
 import zsaudio
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import AlignmentScoring, KeywordSpotter
+from zsaudio.learning.keywords import pronunciations
+from zsaudio.models.speech.alignment import AlignmentScoring, Keywords, KeywordSpotter, ordinary_level
 from zsaudio.models.speech.nano_keyword import NanoKeyword
 from zsaudio.models.speech.network import KeywordNetwork
+from zsaudio.models.speech.whole_clip import WholeClip
 from zsaudio.recognizer import Recognizer
 
 # Thirty more phrases that a clip could be named, of one to four words.
@@ -202,6 +205,48 @@ def words(options: argparse.Namespace) -> None:
         )
 
 
+def few(options: argparse.Namespace) -> None:
+    """Name digits of people who were not enrolled: from 1 to 20 recordings of each, from text, from both."""
+    import soxr
+
+    model, rows = load(options), recorded_words(options.data, not options.choosing)
+    words = sorted({word for _, word, _ in rows})
+    known = {word: model.symbols(word) for word in words}
+    for rate in (RATE, RATE // 2):
+        heard = []
+        for path, _, _ in rows:
+            wave = zsaudio.load_audio(path, RATE)[0]
+            wave = wave if rate == RATE else soxr.resample(soxr.resample(wave, RATE, rate), rate, RATE)
+            heard += model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
+        for size in (1, 5, 10, 20):
+            found = []
+            for seed in range(3):
+                order, enrolled = np.random.default_rng(seed).permutation(len(rows)), []
+                for word in words:
+                    enrolled += [i for i in order if rows[i][1] == word][:size]
+                people = {rows[i][2] for i in enrolled}
+                own = {word: [heard[i] for i in enrolled if rows[i][1] == word] for word in words}
+                silent = [(1,)]  # no word was heard in what was enrolled
+                examples = {word: pronunciations(own[word], [], model) or silent for word in words}
+                both = {word: pronunciations(own[word], known[word], model) for word in words}
+                tested = [i for i in order if rows[i][2] not in people]
+                for way in (known, examples, both):
+                    level = ordinary_level(list(way.values()), model.cohort, model.scoring)
+                    keywords = Keywords(list(way.values()), level)
+                    named = []
+                    for i in tested:
+                        clip = WholeClip(keywords)
+                        clip.push(heard[i])
+                        named.append(words[int(clip.logits().argmax())] == rows[i][1])
+                    found.append(np.mean(named))
+            text, learned, together = np.reshape(found, (3, 3)).mean(axis=0)
+            print(
+                f"{rate // 1000} kHz, {size} recordings of each: {learned:.1%} named right from them, "
+                f"{text:.1%} from text, {together:.1%} from both (last of 3 draws: {len(tested)} clips)",
+                flush=True,
+            )
+
+
 def quiet(options: argparse.Namespace) -> None:
     """Detect ten keywords in sounds that are not speech."""
     model = load(options)
@@ -309,7 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["naming", "lengths", "words", "quiet", "delay", "speed"])
+    parser.add_argument("what", choices=["naming", "lengths", "words", "few", "quiet", "delay", "speed"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")

@@ -11,6 +11,7 @@ from zsaudio.cli import common
 from zsaudio.cli.evaluate import Cache, Data, Split, read_labelled
 from zsaudio.cli.progress import show_progress
 from zsaudio.cli.train import CountingProgress, Validation, check_output, print_comparison
+from zsaudio.errors import OptionError
 
 _LEARNING = "Learning"  # a panel of the help text
 
@@ -20,8 +21,8 @@ def adapt(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="nano, clap, a Hugging Face id, or a folder; or an archive, with the answers to "
-            "'search --review' as data.",
+            help="nano, clap, a Hugging Face id, or a folder; nano-keyword, to learn spoken words; or an "
+            "archive, with the answers to 'search --review' as data.",
             show_default=False,
         ),
     ],
@@ -32,7 +33,7 @@ def adapt(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for the new model.",
+            help="Folder for the new model; of spoken words, a label file (.yaml).",
             show_default=False,
             rich_help_panel=common.OUTPUT,
         ),
@@ -91,9 +92,14 @@ def adapt(
 ) -> None:
     """Improve labels by 1 to 32 examples each; the scores of all other labels stay the same.
 
+    Of 1 to 20 recordings of spoken words, in any language, nano-keyword makes keywords: a label file.
+
     Example: zsaudio adapt nano examples-of-my-machine/ -o my-model
     """
     common.set_verbosity(verbose, quiet)
+    if model == "nano-keyword":
+        _adapt_keywords(data, output, split, device)
+        return
     check_output(output)
     if (Path(model) / "archive.json").is_file():
         _adapt_archive(model, Path(data), output, device, dtype, strength, sharpness)
@@ -131,6 +137,28 @@ def adapt(
     print(f"{output}: {model} with examples of {counts}{tuned}")
     print_comparison(adapted.comparison, model)
     if dataset.problems or progress.n_failed:
+        sys.exit(1)
+
+
+def _adapt_keywords(data: str, output: Path, split: list[str] | None, device: str) -> None:
+    """Make keywords of recordings of words, a class each; write them as a label file."""
+    if output.suffix not in (".yaml", ".yml"):
+        raise OptionError(f"{output}: keywords are written as a label file; name one that ends in .yaml")
+    if output.exists():
+        raise OptionError(f"{output}: is there already; name a new file")
+    dataset = read_labelled(data, split)
+    from zsaudio.files import write_atomically
+    from zsaudio.learning.keywords import learn_keywords
+    from zsaudio.learning.thresholds import to_yaml
+    from zsaudio.models.speech.nano_keyword import NanoKeyword
+
+    learned = learn_keywords(dataset, NanoKeyword(device=device))
+    for problem in learned.failed:
+        common.message(problem)
+    write_atomically(output, to_yaml(learned.labels))
+    counts = ", ".join(f"{name} ({n})" for name, n in learned.examples.items())
+    print(f"{output}: {counts}; use it with --labels-file")
+    if dataset.problems or learned.failed:
         sys.exit(1)
 
 

@@ -116,6 +116,14 @@ class Pronouncer:
         guessed = list(self._guess(letters))
         return [*guessed, spelled] if word.isupper() and len(letters) <= 5 else guessed
 
+    def knows(self, text: str) -> bool:
+        """Whether all words of a text are in the dictionary, so that nothing is guessed."""
+        try:
+            ways = spoken_words(text)
+        except LabelError:  # letters that English does not have
+            return False
+        return all(self._look_up(word.casefold()) for words in ways for word in words)
+
     def _look_up(self, word: str) -> list[Pronunciation]:
         found, entry, at = [], f"\n{word}\t", 0
         while word and (at := self._dictionary.find(entry, at)) >= 0:
