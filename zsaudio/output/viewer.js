@@ -145,7 +145,7 @@
       const table = make(frame, "table");
       const head = make(make(table, "thead"), "tr");
       for (const name of ["", "From", "To", "Length", "Label", "Score"])
-        make(head, "th", name === "Length" ? "zs-length" : "", name);
+        make(head, "th", name ? `zs-${name.toLowerCase()}` : "", name);
       const body = make(table, "tbody");
       const add = (first, last) => {
         for (const [index, [onset, offset, label, score]] of events.slice(first, last).entries()) {
@@ -153,7 +153,7 @@
           const play = this.button(make(row, "td"), "▶", `Play ${labels[label].name} at ${clock(onset, 1)}`, () => {});
           play.disabled = !this.hasSound(onset);
           make(row, "td", "", this.time(onset, 2));
-          make(row, "td", "", this.time(offset, 2));
+          make(row, "td", "zs-to", this.time(offset, 2));
           make(row, "td", "zs-length", `${(offset - onset).toFixed(2)} s`);
           const name = make(row, "td", "zs-label");
           make(name, "span", "zs-dot").style.setProperty("--c", labels[label].colour);
