@@ -117,6 +117,7 @@ def browser(
         )
     )
     sockets = [server.config.bind_socket()]
+    sockets[0].listen()  # a browser that comes at once waits, and is not turned away
     address = f"http://{'localhost' if host in _LOCAL else host}:{sockets[0].getsockname()[1]}"
     common.message(f"{address} (Ctrl-C ends it)")
     if open_browser:
