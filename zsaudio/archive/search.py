@@ -1,6 +1,6 @@
 """One search: shard by shard, from vectors to the matches of each label."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -59,7 +59,7 @@ class Search:
         live = live_recordings(shards)
         likely = self._likely(shards, k)
         found: list[list[Match]] = [[] for _ in self._labels]
-        for shard in shards:
+        for shard in _one_by_one(shards):
             rows = self._where.rows(shard, live[shard.name])
             part = Part(shard, rows)
             if shard.name in likely:
@@ -78,7 +78,7 @@ class Search:
         live = live_recordings(shards)
         flat = replace(self._options, smooth_s=0.0, median_s=0.0)
         found: list[list[Match]] = [[] for _ in self._labels]
-        for shard in shards:
+        for shard in _one_by_one(shards):
             part = Part(shard, self._where.rows(shard, live[shard.name]))
             for number, scores in self._columns(part):
                 label = self._labels[number]
@@ -152,6 +152,13 @@ class Part:
             return span
         first, last, peak = (int(self.numbers[at]) for at in (span.first, span.last, span.peak))
         return Span(first, last, peak, span.score)
+
+
+def _one_by_one(shards: list[Shard]) -> Iterator[Shard]:
+    """Yield shards and let go of each after it, so that no more than one takes memory."""
+    shards.reverse()
+    while shards:
+        yield shards.pop()
 
 
 def _match(shard: Shard, span: Span, label: str, path_of: Callable[[str], str]) -> Match:

@@ -122,7 +122,9 @@ class Shard:
         return np.concatenate([[0], np.cumsum([each.n_rows for each in self.recordings])]).astype(int)
 
     def _numpy(self, name: str) -> np.ndarray:
-        column = self.table.column(name).combine_chunks()
+        column = self.table.column(name)
+        # one chunk is used where it is, in the mapped file; combine_chunks would copy it
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         if column.type.num_fields:
             column = column.flatten()
         return np.asarray(column.to_numpy(zero_copy_only=True))
