@@ -231,6 +231,9 @@ class Embeddings:
         ``(n_stretches,)``: root mean square in dB of full scale.
     vectors
         ``(n_stretches, dim)``, float16.
+    speech
+        ``(n_frames, n_symbols)``, uint8: what a speech model heard (``zsaudio.models.speech.codes``), where
+        that is asked for.
     """
 
     clip: str
@@ -241,6 +244,7 @@ class Embeddings:
     loudness: np.ndarray = field(default_factory=_none)
     vectors: np.ndarray = field(default_factory=_none)
     error: Exception | None = None
+    speech: np.ndarray | None = None
 
 
 @dataclass

@@ -25,6 +25,7 @@ from zsaudio.archive.review import USUAL_N, Candidate, read_candidates
 from zsaudio.archive.search import Search
 from zsaudio.archive.sketch import build
 from zsaudio.archive.store import NewRecording, Store, Stored, live_recordings
+from zsaudio.archive.words import WordSearch, is_same, speech_header
 from zsaudio.audio.sources import Source
 from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -32,10 +33,10 @@ from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import ArchiveError, DataError, OptionError, has_result
 from zsaudio.evaluation.embeddings import as_encoder
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import Encoder, Model
+from zsaudio.models.base import Encoder, Model, SpeechModel
 from zsaudio.models.identity import encoder_id, probe, same_encoder
 from zsaudio.models.learned.adapted import Adapted
-from zsaudio.models.registry import load_model
+from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.results import Embeddings
 
 PIPELINE = 1  # counts changes in how audio becomes vectors
@@ -74,6 +75,8 @@ class Archive:
         Where the recordings are now; None: where they were.
     device, dtype
         As for ``Recognizer``.
+    keyword_model
+        As ``model``, for spoken words.
     """
 
     def __init__(
@@ -84,9 +87,11 @@ class Archive:
         root: str | os.PathLike[str] | None,
         device: str,
         dtype: str,
+        keyword_model: SpeechModel | str | None = None,
     ) -> None:
         self._store, self._header = store, header
         self._model, self._device, self._dtype = model, device, dtype
+        self._keyword_model = keyword_model
         self.root = os.path.abspath(root) if root is not None else str(header["root"])
         self.set_aside: list[str] = []  # a line for each damaged shard that the last add() set aside
 
@@ -99,6 +104,7 @@ class Archive:
         root: str | os.PathLike[str] | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        keyword_model: SpeechModel | None = None,
     ) -> "Archive":
         """Open an archive.
 
@@ -113,6 +119,8 @@ class Archive:
             Where the recordings are now, if they have moved.
         device, dtype
             As for ``Recognizer``.
+        keyword_model
+            The model of speech that it was made with, loaded; None: it is loaded when it is needed.
 
         Raises
         ------
@@ -120,7 +128,7 @@ class Archive:
             If there is no archive, or it cannot be read.
         """
         store = Store(location)
-        return cls(store, store.read_header(), model, root, device, dtype)
+        return cls(store, store.read_header(), model, root, device, dtype, keyword_model)
 
     @classmethod
     def create(
@@ -132,6 +140,7 @@ class Archive:
         root: str | os.PathLike[str] = ".",
         device: str = "auto",
         dtype: str = "auto",
+        keyword_model: SpeechModel | str | None = None,
     ) -> "Archive":
         """Make an archive without recordings.
 
@@ -147,6 +156,8 @@ class Archive:
             The folder that paths are stored relative to.
         device, dtype
             As for ``Recognizer``.
+        keyword_model
+            What listens for speech, such as ``"nano-keyword"``, so that keywords can be searched; None: none.
 
         Raises
         ------
@@ -178,9 +189,15 @@ class Archive:
             "dtype": "float16",
             "root": os.path.abspath(root),
         }
+        speech = keyword_model
+        if isinstance(keyword_model, str):
+            speech = load_keyword_model(keyword_model, device=device)
+        if speech is not None:
+            name = keyword_model if isinstance(keyword_model, str) else speech.name
+            header["speech"] = speech_header(speech, name)
         with store.locked():
             store.write_header(header)
-        return cls(store, header, loaded, None, device, dtype)
+        return cls(store, header, loaded, None, device, dtype, speech)
 
     @property
     def model_name(self) -> str:
@@ -233,6 +250,30 @@ class Archive:
             raise ArchiveError(
                 f"{self._store.location}: its vectors were made in another way ({self._header['pipeline']}) "
                 f"than this version of zsaudio makes them ({pipeline}); index into another archive"
+            )
+        return model
+
+    @property
+    def holds_words(self) -> bool:
+        """Whether keywords can be searched."""
+        return "speech" in self._header
+
+    @cached_property
+    def keyword_model(self) -> SpeechModel:
+        """The model of speech, checked against what is stored.
+
+        Raises
+        ------
+        ArchiveError
+            If it is another version of the one that listened.
+        """
+        noted = self._header["speech"]
+        chosen = self._keyword_model or noted["model"]
+        model = load_keyword_model(chosen, device=self._device) if isinstance(chosen, str) else chosen
+        if not is_same(model, noted):
+            raise ArchiveError(
+                f"{self._store.location}: its words are those of '{noted['model']}', which cannot be "
+                f"compared with those of this version of it, or of '{model.name}'; index into another archive"
             )
         return model
 
@@ -303,7 +344,8 @@ class Archive:
         waiting: list[NewRecording] = []
         n_bytes, last = 0, time.monotonic()
         states = {path: _state(path) for path in todo}
-        embedded = embed_stretches(self._stretches, todo, batch_size, channel=channel)
+        speech = self.keyword_model if self.holds_words else None
+        embedded = embed_stretches(self._stretches, todo, batch_size, channel=channel, speech=speech)
         try:
             for path, clip in zip(todo, embedded, strict=True):
                 if not has_result(clip.error):
@@ -415,6 +457,8 @@ class Archive:
         """
         if n < 2:
             raise OptionError(f"at least 2 candidates are needed, not {n}")
+        if any(label.is_keyword for label in LabelSet.of(labels)):
+            raise OptionError("corrections are of sounds; keywords do not learn from them")
         return choose(self.search(labels, k=20 * n, where=where, options=options), n)
 
     def adapt(
@@ -508,8 +552,27 @@ class Archive:
     def _collect(
         self, query: Query, where: Where | None, options: DetectionOptions, k: int | None, detect: bool
     ) -> Matches:
-        search = Search(self._store, self._scorer(query), query, where or Where(), options, self.hop_s)
-        return search.detected(k, self.path_of) if detect else search.best(k or USUAL_K, self.path_of)
+        searches: list[Search | WordSearch] = []
+        sounds, keywords = query.of_sounds, query.keywords
+        where = where or Where()
+        if keywords and not self.holds_words:
+            raise ArchiveError(
+                f"{self._store.location}: holds no speech, so '{keywords[0].name}' cannot be found; index "
+                "the recordings with --words into another archive"
+            )
+        if sounds is not None:
+            searches.append(Search(self._store, self._scorer(sounds), sounds, where, options, self.hop_s))
+        if keywords:
+            n_symbols = len(self._header["speech"]["probe"])
+            searches.append(WordSearch(self._store, self.keyword_model, keywords, where, options, n_symbols))
+        parts = [
+            each.detected(k, self.path_of) if detect else each.best(k or USUAL_K, self.path_of)
+            for each in searches
+        ]
+        order = {label.name: number for number, label in enumerate(query.reported)}
+        found = [match for part in parts for match in part]
+        ranked = sorted(found, key=lambda match: order.get(match.label, len(order)))
+        return Matches(tuple(ranked), tuple(dict.fromkeys(line for part in parts for line in part.problems)))
 
     def optimize(self) -> bool:
         """Put shards together, and index them where there are more than a million vectors.
@@ -539,7 +602,7 @@ def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
         clip.sample_rate,
         started.isoformat() if started else None,
     )
-    return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors)
+    return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors, clip.speech)
 
 
 def _scoring(encoder: Any) -> dict[str, Any]:

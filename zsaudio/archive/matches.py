@@ -1,8 +1,8 @@
 """What a search finds, as frozen dataclasses; and which stretches are searched at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, overload
 
@@ -33,7 +33,7 @@ class Match:
     onset, offset
         Seconds from the start of the recording.
     peak
-        Where the score is highest, in seconds from the start.
+        Where the score is highest, in seconds from the start; of a keyword, where it ends.
     time
         When it was, where the time at which the recording began is known.
     loudness
@@ -53,6 +53,30 @@ class Match:
     duration_s: float = field(repr=False, default=0.0)
     sample_rate: int = field(repr=False, default=0)
     started: datetime | None = field(repr=False, default=None)
+
+    @classmethod
+    def of(
+        cls, event: Event, peak: float, shard: Shard, number: int, path_of: Callable[[str], str]
+    ) -> "Match":
+        """Return an event in a recording of a shard as a match; ``path_of`` says where the recording is."""
+        recording = shard.recordings[number]
+        rows = slice(shard.starts[number], shard.starts[number + 1])
+        first = min(int(np.searchsorted(shard.offsets[rows], event.onset, "right")), recording.n_rows - 1)
+        end = max(int(np.searchsorted(shard.onsets[rows], event.offset)), first + 1)
+        started = datetime.fromisoformat(recording.started) if recording.started else None
+        return cls(
+            event.label,
+            event.score,
+            path_of(recording.path),
+            event.onset,
+            event.offset,
+            peak,
+            started + timedelta(seconds=event.onset) if started else None,
+            float(shard.loudness[rows][first:end].max()),
+            recording.duration_s,
+            recording.sample_rate,
+            started,
+        )
 
 
 @dataclass(frozen=True)

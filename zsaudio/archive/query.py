@@ -8,7 +8,7 @@ Without words, log-odds start at minus half the strength. So a label, sounds, or
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -44,6 +44,21 @@ class Query:
     like: np.ndarray = field(default_factory=_no_keys)
     unlike: np.ndarray = field(default_factory=_no_keys)
     name: str = "like the example"
+
+    @property
+    def keywords(self) -> list[Label]:
+        """The labels that are spoken words."""
+        return [label for label in self.labels or () if label.is_keyword]
+
+    @property
+    def of_sounds(self) -> "Query | None":
+        """The question without keywords; None: nothing is left of it."""
+        if self.labels is None or not self.keywords:
+            return self
+        sounds = [label for label in self.labels if not label.is_keyword]
+        if any(not label.background for label in sounds):
+            return replace(self, labels=LabelSet(sounds, self.labels.templates))
+        return replace(self, labels=None) if len(self.like) else None
 
     @cached_property
     def reported(self) -> list[Label]:
@@ -101,7 +116,7 @@ class Scorer:
         """
         edges = starts if self._by_recording else np.arange(0, len(vectors) + _CHUNK, _CHUNK)
         chunks = [vectors[a:b] for a, b in pairwise(edges) if a < b]
-        parts = list(_threads().map(self._chunk, chunks))
+        parts = list(threads().map(self._chunk, chunks))
         if not parts:
             return np.zeros((0, len(self._query.reported)), np.float32)
         return np.concatenate(parts)
@@ -134,7 +149,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 _pool: list[ThreadPoolExecutor] = []
 
 
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
     """Return threads beside the model's own, which these may wait for."""
     from zsaudio.models.threads import start_threads
 

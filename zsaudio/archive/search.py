@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -12,8 +11,9 @@ from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
 from zsaudio.archive.sketch import Sketch
 from zsaudio.archive.store import Shard, Store, live_recordings
 from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.results import Event
 
-LIKELY = 5000  # rows that the index returns for a query
+LIKELY = 2000  # rows that the index returns for a query
 _EPSILON_S = 1e-6
 
 
@@ -66,9 +66,7 @@ class Search:
                 part = Part.around(shard, likely[shard.name], rows, self._half, self._gap)
             for number, scores in self._columns(part):
                 for span in best_spans(scores, part.owner, k, self._options.off_ratio, self._gap):
-                    found[number].append(
-                        _match(shard, part.in_shard(span), self._labels[number].name, path_of)
-                    )
+                    found[number].append(self._match(shard, part.in_shard(span), number, path_of))
                 found[number] = sorted(found[number], key=lambda match: -match.score)[:k]
         return Matches(tuple(match for own in found for match in own), tuple(damaged))
 
@@ -84,9 +82,15 @@ class Search:
                 label = self._labels[number]
                 times = shard.onsets, shard.offsets
                 for span in detected_spans(scores, shard.owner, *times, label, flat, self._gap):
-                    found[number].append(_match(shard, span, label.name, path_of))
+                    found[number].append(self._match(shard, span, number, path_of))
         ranked = [sorted(own, key=lambda match: -match.score)[:k] for own in found]
         return Matches(tuple(match for own in ranked for match in own), tuple(damaged))
+
+    def _match(self, shard: Shard, span: Span, number: int, path_of: Callable[[str], str]) -> Match:
+        onset, offset = float(shard.onsets[span.first]), float(shard.offsets[span.last])
+        peak = float(shard.onsets[span.peak] + shard.offsets[span.peak]) / 2
+        event = Event(onset, offset, self._labels[number].name, span.score)
+        return Match.of(event, peak, shard, int(shard.owner[span.peak]), path_of)
 
     def _columns(self, part: "Part") -> list[tuple[int, np.ndarray]]:
         """Return for each label the smoothed scores of a part; 0 where it is not searched."""
@@ -159,22 +163,3 @@ def _one_by_one(shards: list[Shard]) -> Iterator[Shard]:
     shards.reverse()
     while shards:
         yield shards.pop()
-
-
-def _match(shard: Shard, span: Span, label: str, path_of: Callable[[str], str]) -> Match:
-    recording = shard.recordings[shard.owner[span.peak]]
-    started = datetime.fromisoformat(recording.started) if recording.started else None
-    onset = float(shard.onsets[span.first])
-    return Match(
-        label,
-        span.score,
-        path_of(recording.path),
-        onset,
-        float(shard.offsets[span.last]),
-        float(shard.onsets[span.peak] + shard.offsets[span.peak]) / 2,
-        started + timedelta(seconds=onset) if started else None,
-        float(shard.loudness[span.first : span.last + 1].max()),
-        recording.duration_s,
-        recording.sample_rate,
-        started,
-    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zsaudio.archive.query import threads
 from zsaudio.archive.store import Shard, Store
 
 if TYPE_CHECKING:
@@ -70,14 +71,15 @@ class Sketch:
         for query, order in zip(weights.astype(np.float32), np.argsort(-near, axis=1), strict=True):
             sizes = np.cumsum((self.ends - starts)[order])
             probed = np.sort(order[: int(np.searchsorted(sizes, most)) + 1])
-            places, scores = [], []
             vector = torch.from_numpy(query)
-            for cluster in probed.tolist():
-                span = slice(int(starts[cluster]), int(self.ends[cluster]))
+            spans = [slice(int(starts[cluster]), int(self.ends[cluster])) for cluster in probed.tolist()]
+
+            def products(span: slice, vector: "torch.Tensor" = vector) -> np.ndarray:
                 codes = torch.from_numpy(np.array(self.codes[span])).float()
-                scores.append((codes @ vector).numpy())
-                places.append(np.arange(span.start, span.stop))
-            joined, where = np.concatenate(scores), np.concatenate(places)
+                return np.asarray((codes @ vector).numpy())
+
+            joined = np.concatenate(list(threads().map(products, spans)))
+            where = np.concatenate([np.arange(span.start, span.stop) for span in spans])
             best = np.argpartition(-joined, min(n, len(joined)) - 1)[:n] if len(joined) else np.zeros(0, int)
             found.append(self.rows[where[best]])
         chosen = np.unique(np.concatenate(found)).astype(np.int64)

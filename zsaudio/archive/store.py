@@ -121,10 +121,21 @@ class Shard:
         """``(n_recordings + 1,)``: the first row of each recording, and the end."""
         return np.concatenate([[0], np.cumsum([each.n_rows for each in self.recordings])]).astype(int)
 
-    def _numpy(self, name: str) -> np.ndarray:
+    def speech(self, number: int, n_symbols: int) -> np.ndarray:
+        """Return what a speech model heard in a recording, ``(n_frames, n_symbols)``, uint8."""
+        column = self._column("speech")
+        _, ends, values = column.buffers()
+        places = np.frombuffer(ends, np.int64, len(column) + 1, 8 * column.offset)
+        span = slice(*places[self.starts[number : number + 2]].tolist())
+        return np.frombuffer(values, np.uint8)[span].reshape(-1, n_symbols)
+
+    def _column(self, name: str) -> "pa.Array":
         column = self.table.column(name)
         # one chunk is used where it is, in the mapped file; combine_chunks would copy it
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    def _numpy(self, name: str) -> np.ndarray:
+        column = self._column(name)
         if column.type.num_fields:
             column = column.flatten()
         return np.asarray(column.to_numpy(zero_copy_only=True))
@@ -139,7 +150,7 @@ class NewRecording:
     offsets: np.ndarray
     loudness: np.ndarray
     vectors: np.ndarray
-    words: list[bytes] | None = None
+    speech: np.ndarray | None = None
 
 
 class Store:
@@ -462,9 +473,16 @@ def _to_table(recordings: Sequence[NewRecording], dim: int) -> "pa.Table":
         "loudness": pa.array(joined("loudness", np.float32)),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float16()), dim),
     }
-    if recordings and recordings[0].words is not None:
-        words = [word for each in recordings for word in each.words or []]
-        columns["words"] = pa.array(words, pa.large_binary())
+    speech = [each.speech for each in recordings if each.speech is not None]
+    if speech:  # all have it or none; its frames are shared out among the recording's rows
+        sizes = [
+            np.diff(np.arange(each.stored.n_rows + 1) * len(codes) // each.stored.n_rows) * codes.shape[1]
+            for each, codes in zip(recordings, speech, strict=True)
+        ]
+        ends = np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64)
+        values = np.concatenate([codes.ravel() for codes in speech])
+        buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(values.tobytes())]
+        columns["speech"] = pa.Array.from_buffers(pa.large_binary(), len(ends) - 1, buffers)
     return pa.table(columns)
 
 

@@ -73,6 +73,15 @@ def index(
             rich_help_panel=common.MODEL,
         ),
     ] = None,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words",
+            help="Store what the model of speech hears, too, so that 'keyword: ...' can be searched later. "
+            "It never changes in an archive.",
+        ),
+    ] = False,
+    keyword_model: common.KeywordModel = "nano-keyword",
     prune: Annotated[
         bool,
         typer.Option(
@@ -120,7 +129,8 @@ def index(
             n_failed += 1
     if inputs and not paths:
         raise typer.Exit(1)
-    opened = _open(archive, model, hop, root, paths, device, dtype)
+    speech = keyword_model if words else None
+    opened = _open(archive, model, hop, speech, root, paths, device, dtype)
     counts = dict.fromkeys(("added", "updated", "unchanged", "removed", "failed"), 0)
     seconds = 0.0
     added = opened.add(paths, prune=prune, batch_size=batch_size, channel=channel)
@@ -159,6 +169,7 @@ def _open(
     location: str,
     model: str | None,
     hop: float | None,
+    keyword_model: str | None,
     root: Path | None,
     paths: list[str],
     device: str,
@@ -172,6 +183,10 @@ def _open(
         opened = Archive.open(location, model=model, device=device, dtype=dtype)
         if hop is not None and abs(hop - opened.hop_s) > opened.hop_s / 2:
             raise OptionError(f"{location}: has a vector every {opened.hop_s:g} s; --hop cannot change that")
+        if keyword_model is not None and not opened.holds_words:
+            raise OptionError(
+                f"{location}: was made without --words; index the recordings into another archive"
+            )
         if root is not None:
             opened.move(root)
         return opened
@@ -183,5 +198,11 @@ def _open(
     except ValueError:  # several drives
         common_folder = os.getcwd()
     return Archive.create(
-        location, model=model or "nano", hop_s=hop, root=root or common_folder, device=device, dtype=dtype
+        location,
+        model=model or "nano",
+        hop_s=hop,
+        root=root or common_folder,
+        device=device,
+        dtype=dtype,
+        keyword_model=keyword_model,
     )

@@ -3,7 +3,8 @@
 A model with several frames per window gives one vector per frame, or for some frames in a row
 (``zsaudio.models.pooled``); a model that gives one embedding per window, as CLAP does, one for each hop
 between overlapping windows. Windows are those of ``Recognizer.detect``, so the logits of the vectors are
-those that it would compute.
+those that it would compute. A model of speech can listen along: its log-probabilities are kept in 8 bits, to
+be compared with keywords later.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,18 @@ from zsaudio.audio.sources import Source
 from zsaudio.audio.windows import Excerpt, Window, windower_for
 from zsaudio.detection.engine import Clip, Stage, batched_pass
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.detection.listeners import FILE_HOP_S, WindowPlan, frames_kept, plan_windows, windows_together
+from zsaudio.detection.listeners import (
+    FILE_HOP_S,
+    WindowPlan,
+    frames_kept,
+    keyword_stage,
+    plan_windows,
+    windows_together,
+)
 from zsaudio.errors import OptionError
-from zsaudio.models.base import Encoder
+from zsaudio.models.base import Encoder, SpeechModel
 from zsaudio.models.pooled import Pooled
+from zsaudio.models.speech.codes import to_codes
 from zsaudio.results import Embeddings
 
 SILENCE_DB = -120.0
@@ -69,24 +78,30 @@ class Stretches:
             self.encoder.encode_audio,
         )
 
-    def start(self) -> "StretchReducer":
-        """Return what collects the stretches of a recording."""
-        return StretchReducer(self.encoder)
+    def start(self, speech: SpeechModel | None = None) -> "StretchReducer":
+        """Return what collects the stretches of a recording, and what a model of speech hears in it."""
+        return StretchReducer(self.encoder, speech)
 
 
 class StretchReducer:
     """Collects the embeddings of one recording; a ``Reducer`` of the batched pass."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, speech: SpeechModel | None) -> None:
         self._rate = encoder.sample_rate
         self._frame = round(encoder.frame_s * encoder.sample_rate)
         self._onsets: list[float] = []
         self._offsets: list[float] = []
         self._loudness: list[float] = []
         self._vectors: list[np.ndarray] = []
+        self._speech_frame = round(speech.frame_s * speech.sample_rate) if speech is not None else 0
+        self._codes: list[np.ndarray] = []
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:
-        """Take the embeddings of the next window, ``(n_frames, dim)``."""
+        """Take the embeddings of the next window, ``(n_frames, dim)``, or log-probabilities of speech."""
+        if stage:
+            kept = [number for number, _, _ in frames_kept(window, len(output), self._speech_frame)]
+            self._codes.append(to_codes(output[kept]))
+            return
         excerpt = Excerpt.of(window.samples, self._rate)
         power = np.square(excerpt.samples, dtype=np.float32)
         ratio = excerpt.sample_rate / self._rate
@@ -111,6 +126,7 @@ class StretchReducer:
             np.array(self._loudness, np.float32),
             np.stack(self._vectors),
             clip.error,
+            np.concatenate(self._codes) if self._codes else None,
         )
 
 
@@ -121,12 +137,17 @@ def embed_stretches(
     *,
     sample_rate: int | None = None,
     channel: int | None = None,
+    speech: SpeechModel | None = None,
 ) -> Iterator[Embeddings]:
-    """Yield the vectors of recordings, in order; the arguments are those of ``batched_pass``."""
+    """Yield the vectors of recordings, in order.
+
+    ``speech`` is a model that listens along, if there is one; the other arguments are those of
+    ``batched_pass``.
+    """
     return batched_pass(
         sources,
-        [stretches.stage],
-        stretches.start,
+        [stretches.stage, *([keyword_stage(speech, FILE_HOP_S)] if speech is not None else [])],
+        lambda: stretches.start(speech),
         windows_together(stretches.encoder, batch_size),
         sample_rate=sample_rate,
         channel=channel,
