@@ -189,9 +189,11 @@ class Archive:
             "dtype": "float16",
             "root": os.path.abspath(root),
         }
-        speech = keyword_model
-        if isinstance(keyword_model, str):
-            speech = load_keyword_model(keyword_model, device=device)
+        speech = (
+            load_keyword_model(keyword_model, device=device)
+            if isinstance(keyword_model, str)
+            else keyword_model
+        )
         if speech is not None:
             name = keyword_model if isinstance(keyword_model, str) else speech.name
             header["speech"] = speech_header(speech, name)

@@ -99,8 +99,8 @@ class StretchReducer:
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:
         """Take the embeddings of the next window, ``(n_frames, dim)``, or log-probabilities of speech."""
         if stage:
-            kept = [number for number, _, _ in frames_kept(window, len(output), self._speech_frame)]
-            self._codes.append(to_codes(output[kept]))
+            own = [number for number, _, _ in frames_kept(window, len(output), self._speech_frame)]
+            self._codes.append(to_codes(output[own]))
             return
         excerpt = Excerpt.of(window.samples, self._rate)
         power = np.square(excerpt.samples, dtype=np.float32)
