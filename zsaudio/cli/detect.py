@@ -13,6 +13,8 @@ from zsaudio.cli import common
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
+    from zsaudio.cli.side_outputs import Plotter, Reporter
+    from zsaudio.labels import LabelSet
     from zsaudio.results import ClipEvents, FrameScores
 
 
@@ -188,6 +190,7 @@ def detect(
         recognizer = Recognizer(
             label_set, model, keyword_model=keyword_model, device=device, dtype=dtype, batch_size=batch_size
         )
+        _show_thresholds(plotter, reporter, recognizer.labels)
 
         def on_scores(frame: "FrameScores") -> None:
             batch.position.seconds = frame.offset
@@ -218,6 +221,15 @@ def detect(
         finally:  # also when it is interrupted, or some recordings failed
             if reporter:
                 reporter.write()
+
+
+def _show_thresholds(plotter: "Plotter | None", reporter: "Reporter | None", label_set: "LabelSet") -> None:
+    """Let plots and reports show the thresholds that the recogniser set for promised false alarms."""
+    reported = [label for label in label_set if not label.background]
+    if plotter:
+        plotter.labels = reported
+    if reporter:
+        reporter.labels = reported
 
 
 def _start_times(text: str | None, paths: list[str]) -> dict[str, datetime | None]:

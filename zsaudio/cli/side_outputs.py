@@ -122,14 +122,14 @@ class Plotter:
                 pass
         self._folder, self._options, self._channel, self._fail = folder, options, channel, fail
         self._targets = mirrored(paths, _folders(inputs), ".png")
-        self._labels = [label for label in labels if not label.background]
+        self.labels = [label for label in labels if not label.background]
 
     def draw(self, path: str, clip: ClipEvents, curves: ScoreCurves) -> None:
         """Draw a recording from its scores."""
         target = self._folder / self._targets[path]
         try:
             with writing(target):
-                draw_clip(clip, path, curves, self._labels, self._options, target, self._channel)
+                draw_clip(clip, path, curves, self.labels, self._options, target, self._channel)
         except OutputError as error:
             self._fail(path, error)
 
@@ -174,7 +174,7 @@ class Reporter:
             with TemporaryFile(dir=path.parent):
                 pass
         self._path, self._options, self._channel, self._fail = path, options, channel, fail
-        self._labels = [label for label in labels if not label.background]
+        self.labels = [label for label in labels if not label.background]
         self._settings = [*settings, *described(options)]
         self._scenes: list[dict[str, Any]] = []
 
@@ -186,7 +186,7 @@ class Reporter:
         except AudioError as error:
             self._fail(path, error)
             return
-        shown = scene(clip, curves, spectrogram, self._labels, self._options, self._settings, audio=audio)
+        shown = scene(clip, curves, spectrogram, self.labels, self._options, self._settings, audio=audio)
         shown["note"] = " ".join(filter(None, [shown["note"], note]))
         self._scenes.append(shown)
 
