@@ -37,7 +37,7 @@ def make_recordings(folder: Path, hours: float) -> tuple[Path, Path, Path]:
         part = sound[: 9 * RATE]
         minute[number * 10 * RATE : number * 10 * RATE + len(part)] += part
     clip, long, heard = folder / "clip.flac", folder / "long.flac", folder / "heard.wav"
-    soundfile.write(clip, minute[: 10 * RATE], RATE)
+    soundfile.write(clip, minute[40 * RATE : 50 * RATE], RATE)  # speech and a smoke alarm
     with soundfile.SoundFile(long, "w", RATE, 1) as file:
         for _ in range(round(60 * hours)):
             file.write(minute)

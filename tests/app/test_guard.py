@@ -53,14 +53,17 @@ def test_a_login_is_asked_for() -> None:
         pass
 
 
-def test_another_page_may_not_listen() -> None:
+def test_another_page_may_not_use_it() -> None:
     here = client()
     with here.websocket_connect(
         "ws://localhost:7860/live", headers={"Origin": "http://localhost:7860"}
     ) as socket:
         assert socket.receive_text() == "live"
-    with (
-        pytest.raises(WebSocketDisconnect),
-        here.websocket_connect("ws://localhost:7860/live", headers={"Origin": "http://example.org"}),
-    ):
-        pass
+    assert here.get("/", headers={"Origin": "http://localhost:7860"}).text == "page"
+    for origin in ("http://example.org", "http://localhost:8000", "null"):
+        assert here.get("/", headers={"Origin": origin}).status_code == 403
+        with (
+            pytest.raises(WebSocketDisconnect),
+            here.websocket_connect("ws://localhost:7860/live", headers={"Origin": origin}),
+        ):
+            pass

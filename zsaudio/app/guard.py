@@ -1,9 +1,9 @@
 """Who may use the server, and what its pages may load: checked before anything else.
 
 Open to this computer only, the server asks for no password. It refuses what another page in the browser may
-send to it: requests to a host that is not this computer (DNS rebinding), and live connections from another
-origin. Open to a network, it asks for a user and a password. In any case a policy keeps its pages from
-loading anything from elsewhere.
+send to it: requests from another origin, and those to a host that is not this computer (DNS rebinding).
+Open to a network, it asks for a user and a password. In any case a policy keeps its pages from loading
+anything from elsewhere.
 """
 
 import base64
@@ -47,7 +47,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        status, text, more = self._refusal(headers, scope["type"])
+        status, text, more = self._refusal(headers)
         if status:
             refuse = (
                 WebSocketClose(1008)
@@ -66,12 +66,11 @@ class Guard:
 
         await self.app(scope, receive, with_policy)
 
-    def _refusal(self, headers: Headers, kind: str) -> tuple[int, str, dict[str, str]]:
+    def _refusal(self, headers: Headers) -> tuple[int, str, dict[str, str]]:
         """Return status, text and headers of a refusal; status 0: let it pass."""
         host = headers.get("host", "")
-        origin = urlsplit(headers.get("origin", "")).netloc
-        if kind == "websocket" and origin and origin != host:
-            return 403, "another page may not listen here", {}
+        if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
+            return 403, "other pages may not use this one", {}
         if self.login is not None:
             if not _is(headers.get("authorization", ""), self.login):
                 return 401, "a user and a password are needed", {"WWW-Authenticate": 'Basic realm="zsaudio"'}

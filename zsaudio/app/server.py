@@ -23,17 +23,16 @@ _HEAD = """
 <script src="zsaudio/static/page.js"></script>
 """
 _TITLE = (
-    '<div class="zs-title"><h1>zsaudio</h1><p>Sounds and spoken words, named in plain English. '
-    "Nothing leaves this computer.</p></div>"
+    '<div class="zs-title"><h1>zsaudio</h1><p>Sounds and spoken words, named in plain English.{}</p></div>'
 )
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 
 
-def page(desks: Desks) -> gr.Blocks:
-    """Return the page."""
+def page(desks: Desks, is_local: bool) -> gr.Blocks:
+    """Return the page; one for this computer only says so."""
     settings = desks.settings
     with gr.Blocks(title="zsaudio", analytics_enabled=False, delete_cache=(600, 24 * 3600)) as blocks:
-        gr.HTML(_TITLE, apply_default_css=False)
+        gr.HTML(_TITLE.format(" Nothing leaves this computer." * is_local), apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Recordings", id="recordings"):
                 recordings_tab(desks)
@@ -76,7 +75,7 @@ def build(settings: Settings, login: str | None = None, open_to_all: bool = Fals
     )
     mounted = gr.mount_gradio_app(
         app,
-        page(desks).queue(default_concurrency_limit=4),
+        page(desks, is_local=login is None and not open_to_all).queue(default_concurrency_limit=4),
         path="/",
         theme=theme,
         head=_HEAD,
