@@ -270,3 +270,10 @@ def test_nothing_but_results_on_stderr(tmp_path: Path) -> None:
     code = f"from zsaudio import load_audio; print(len(load_audio({str(path)!r})[0]))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == str(len(NOISE)) and ran.stderr == ""
+
+
+def test_ffmpeg_decodes_more_channels_than_eight(tmp_path: Path) -> None:
+    samples = NOISE[: 14 * 1000].reshape(1000, 14)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    blocks = list(FFmpegDecoder(str(tmp_path / "a.wav"), "a.wav").blocks())
+    np.testing.assert_array_equal(np.concatenate(blocks), samples)

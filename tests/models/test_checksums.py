@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from zsaudio.errors import ModelError
+from zsaudio.labels import LabelSet
 from zsaudio.models import registry
 from zsaudio.models.checksums import check_files
 
@@ -55,4 +56,13 @@ def test_a_damaged_copy_of_nano_is_one_line(name: str, tmp_path: Path) -> None:
     (copy / name).write_bytes((copy / name).read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"nano: damaged, or of another version of zsaudio \(") as caught:
         registry.load_model(str(copy))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "cohort.npz", "dictionary.gz"])
+def test_a_damaged_copy_of_nano_keyword_is_one_line(name: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(BUNDLED / "nano-keyword", tmp_path / "nano-keyword"))
+    (copy / name).write_bytes((copy / name).read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"nano-keyword.*: damaged") as caught:
+        registry.load_keyword_model(str(copy)).embed_labels(LabelSet(["keyword: hello"]))
     assert "\n" not in str(caught.value)

@@ -27,6 +27,9 @@ from zsaudio.audio.sources import is_url
 from zsaudio.errors import AudioError
 
 _BLOCK_S = 1.0
+_MOST_PLANES = (
+    8  # of a frame that has a plane for each channel; PyAV reads others from memory that is not its own
+)
 _PIPE_WAIT_S = 10.0
 _MP3 = re.compile(rb"ID3|\xff[\xe0-\xff]")
 _MP3_LENGTH = re.compile(rb"\xff[\xe0-\xff].{6,40}((Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI)", re.S)
@@ -249,15 +252,15 @@ class _ToFloat:
         import av
 
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if kind == ("fltp", self._layout.name, self._rate):
+        if kind == ("fltp", self._layout.name, self._rate) and self.n_channels <= _MOST_PLANES:
             # as to_ndarray().T, in half the time
             planes = [np.frombuffer(plane, np.float32, frame.samples) for plane in frame.planes]
             yield planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
             return
         if kind not in self._resamplers:  # some streams change their format as they go
-            self._resamplers[kind] = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._resamplers[kind] = av.AudioResampler(format="flt", layout=self._layout, rate=self._rate)
         for converted in self._resamplers[kind].resample(frame):
-            yield converted.to_ndarray().T
+            yield converted.to_ndarray().reshape(-1, self.n_channels)
 
 
 @cache

@@ -5,7 +5,8 @@ package adds a family by an entry point of the group ``zsaudio.models``: its nam
 object a function ``(source, device, dtype) -> Model``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -92,17 +93,24 @@ def _at(module: str, name: str) -> Loader:
 
     def load(source: str, device: str, dtype: str) -> Model:
         loader: Loader = getattr(import_module(f"zsaudio.models.{module}"), name)
-        try:
+        with _naming(source):
             return loader(source, device, dtype)
-        except (ZsaudioError, ImportError, MemoryError):
-            raise
-        except Exception as error:  # whatever a damaged file makes a parser raise
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ModelError(
-                f"{source or 'the bundled weights'}: damaged, or of another version of zsaudio ({reason})"
-            ) from error
 
     return load
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Raise ModelError, with the name of a model, for whatever a damaged file makes a parser raise."""
+    try:
+        yield
+    except (ZsaudioError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{source or 'the bundled weights'}: damaged, or of another version of zsaudio ({reason})"
+        ) from error
 
 
 def _learned(module: str, name: str) -> Loader:
@@ -219,7 +227,8 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
     if Path(model).is_dir() and read_config(model).get("model_type") == "zsaudio-nano-keyword":
         from zsaudio.models.speech.nano_keyword import NanoKeyword
 
-        return NanoKeyword(Path(model), device)
+        with _naming(model):
+            return NanoKeyword(Path(model), device)
     return CtcCheckpoint(model, device)
 
 

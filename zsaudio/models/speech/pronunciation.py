@@ -13,12 +13,13 @@ import itertools
 import re
 import string
 import unicodedata
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from zsaudio.errors import LabelError
+from zsaudio.errors import LabelError, ModelError
 from zsaudio.models.speech.letter_to_sound import Letters
 from zsaudio.models.speech.phonemes import PHONEMES
 
@@ -133,7 +134,11 @@ class Pronouncer:
 
     @cached_property
     def _dictionary(self) -> str:
-        text = gzip.decompress((self._folder / "dictionary.gz").read_bytes()).decode("ascii")
+        path = self._folder / "dictionary.gz"
+        try:
+            text = gzip.decompress(path.read_bytes()).decode("ascii")
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise ModelError(f"{path}: damaged ({error})") from error
         return f"\n{text.strip()}\n"  # each line between two breaks
 
 
