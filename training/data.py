@@ -19,7 +19,7 @@ import torch
 from scipy.signal import resample_poly
 
 from zsaudio.audio.log_mel import LogMel
-from zsaudio.models.nano.nano import NanoConfig, mel_filters
+from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
 FREE = ("CC0", "CC-BY")  # the licences of the ESC-50 clips that shipped weights may learn from
 FREESOUND = "FSDKaggle2018"  # where the instruments come from
@@ -152,7 +152,7 @@ class Mels:
     """Log-mels of sounds, computed once and kept in ``work/mels.npy``."""
 
     def __init__(
-        self, work: Path, sounds: Sequence[Sound], config: NanoConfig, longest_s: float = 8.0
+        self, work: Path, sounds: Sequence[Sound], config: TowerConfig, longest_s: float = 8.0
     ) -> None:
         file, index = work / "mels.npy", work / "mels.json"
         if not index.exists():
@@ -163,7 +163,7 @@ class Mels:
     @staticmethod
     @torch.inference_mode()
     def _compute(
-        file: Path, index: Path, sounds: Sequence[Sound], config: NanoConfig, longest_s: float
+        file: Path, index: Path, sounds: Sequence[Sound], config: TowerConfig, longest_s: float
     ) -> None:
         front_end = LogMel(mel_filters(config), config.n_fft, config.hop_length, config.floor)
         spans, parts, at = {}, [], 0

@@ -26,11 +26,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.data import FREE, Mels, Sound, esc50, others, partition
 from training.ema import Average
 from training.imagenet import start_from_imagenet
+from training.nano_network import TrainedAudio
 from training.nano_text import load_text, sentences
 from training.optimizer import adamw, autocast, channels_last, set_rate
 from training.scenes import KINDS, SceneOptions, Scenes, kind_and_family
 from training.semantic import fit_semantic, names
-from zsaudio.models.nano.nano import NanoAudio, NanoConfig, as_image, mel_filters
+from zsaudio.models.nano.tower import TowerConfig, as_image
 
 FROZEN = 4  # layers that stay as photographs made them, up to a quarter of the frames: half of the cost
 STRICT = 0.78  # cosine of texts that mean the same, where many are alike
@@ -170,11 +171,11 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     device = torch.device(options.device)
     run = run or choose_run(options)
     sounds = run.sounds(options.data, options.work)
-    config = NanoConfig()
+    config = TowerConfig()
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
     scenes = Scenes(sounds, mels, SceneOptions(shares=tuple(options.shares)), options.seed)
     texts = Texts(sounds, run.unseen, options.data, options.work)
-    audio = channels_last(NanoAudio(config, mel_filters(config)).to(device))
+    audio = channels_last(TrainedAudio().to(device))
     logits = Logits().to(device)
     if options.start:
         state = torch.load(options.start, map_location=device)
@@ -222,10 +223,10 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
 def finish(options: argparse.Namespace) -> None:
     """Add the semantic head to a run's checkpoint."""
     torch.set_num_threads(1)
-    run, config, text = choose_run(options), NanoConfig(), load_text(options.work)
+    run, config, text = choose_run(options), TowerConfig(), load_text(options.work)
     file = options.work / f"{options.tag or run.name}.pt"
     state = torch.load(file)
-    audio = NanoAudio(config, mel_filters(config))
+    audio = TrainedAudio()
     audio.load_state_dict(state["audio"], strict=False)
     mels = Mels(options.work, [], config)
     head, known = fit_semantic(audio, text, run.sounds(options.data, options.work), mels)

@@ -5,6 +5,7 @@
     python -m training.nano_evaluate inner --data DATA --work WORK        # to choose settings on
     python -m training.nano_evaluate heldout --data DATA                  # shipped weights, 230 clips
     python -m training.nano_evaluate mixtures --data DATA                 # shipped weights, 2-3 sounds
+    python -m training.nano_evaluate guesses --data DATA --work WORK      # shipped weights, unknown names
     python -m training.nano_evaluate unknown                              # what must not be claimed
     python -m training.nano_evaluate speed                                # ten minutes, decoding included
     python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
@@ -16,6 +17,7 @@ all folds or partitions; the next three the weights inside the package, through 
 
 import argparse
 import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -27,15 +29,17 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from training.data import FREE, Sound, esc50, partition, read_waveform
+from training.data import FREE, Sound, esc50, others, partition, read_waveform
 from training.nano_audio import read_captions
+from training.nano_network import TrainedAudio
 from training.nano_text import heldout_cosines, load_text, sentences
 from zsaudio import Recognizer
 from zsaudio.detection.scoring import pool_frames
 from zsaudio.evaluation.metrics import average_precision, reliability
 from zsaudio.labels import LabelSet
-from zsaudio.models.nano.nano import Nano, NanoAudio, NanoConfig, mel_filters
+from zsaudio.models.nano.nano import Nano
 
+MADE_UP = re.compile("synth|lead|pad|ensemble|effect|tremolo")
 EXTRA = (
     "knocking on a door, water running, laughter, speech, kettle whistling, siren, rain, water dripping, "
     "blender, frying food, singing, television, door creaking, bell, beep, wind, engine, bird, alarm, thunder"
@@ -43,16 +47,15 @@ EXTRA = (
 
 
 class Checkpoint:
-    """A training checkpoint, used the way the shipped weights are."""
+    """A checkpoint of nano's own network with both heads, which knows nothing of AudioSet."""
 
     def __init__(self, file: Path, work: Path) -> None:
-        config = NanoConfig()
         state = torch.load(file)
-        self.audio = NanoAudio(config, mel_filters(config)).eval()
+        self.audio = TrainedAudio().eval()
         self.audio.load_state_dict(state["audio"])
         self.text = load_text(work)
         self.text.known = state["known"]
-        self.scale = state["scale"] * (1 + config.semantic**2) ** 0.5
+        self.scale = state["scale"] * (1 + self.audio.space.semantic**2) ** 0.5
         self.bias, self.minutes, self.steps = state["bias"], state["minutes"], state["step"]
 
     @torch.inference_mode()
@@ -159,6 +162,27 @@ def report_captions(options: argparse.Namespace) -> None:
     """Print how close the text tower is to its teacher on texts that it never read."""
     for kind, value in heldout_cosines(load_text(options.work), options.work).items():
         print(f"{kind}: mean cosine to the teacher {value:.4f}")
+
+
+def report_guesses(options: argparse.Namespace) -> None:
+    """Print how often names that nano does not know are told apart.
+
+    They are those ten of the soundfont's instruments whose names are least like a known one; synthesiser
+    sounds and ensembles, whose names say little of the sound, are left out.
+    """
+    nano = Nano()
+    played: dict[str, list[Sound]] = {}
+    for sound in others(options.data, options.work):
+        if "soundfont" in sound.source and not MADE_UP.search(sound.texts[0]):
+            played.setdefault(sound.texts[0], []).append(sound)
+    placed = {name: nano.nearest([name], 1)[0][0] for name in played}
+    names = sorted(played, key=lambda name: placed[name][1])[:10]
+    right = []
+    for name in names:
+        heard = classify(nano, played[name], names).argmax(1)
+        right.append(float(np.mean(heard == names.index(name))))
+        print(f"{name} (nearest known name: {placed[name][0]}, {placed[name][1]:.2f}): {right[-1]:.0%}")
+    print(f"mean of {len(names)}: {np.mean(right):.1%}")
 
 
 def report_unknown(options: argparse.Namespace) -> None:
@@ -272,6 +296,7 @@ FIGURES = {
     "calibrate": report_inner,
     "heldout": report_shipped,
     "mixtures": report_shipped,
+    "guesses": report_guesses,
     "unknown": report_unknown,
     "speed": report_speed,
     "captions": report_captions,

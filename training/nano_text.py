@@ -26,6 +26,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from training.data import phrases, read_rows
 from training.ema import Average
+from training.nano_network import TrainedText
 from training.optimizer import autocast
 from zsaudio.models.learned.class_tables import AttributeTable
 from zsaudio.models.nano.nano import NanoConfig, NanoText, tokenize
@@ -121,12 +122,12 @@ def embed(data: Path, work: Path) -> None:
     np.savez(work / "texts.npz", texts=np.array(texts), kinds=np.array(kinds), vectors=vectors)
 
 
-def from_teacher(config: NanoConfig) -> NanoText:
+def from_teacher(config: NanoConfig) -> TrainedText:
     """Return the student as it starts: some of the teacher's layers, its word embeddings factorised."""
     from transformers import BertModel
 
     teacher = BertModel.from_pretrained(teacher_folder(), add_pooling_layer=False).eval()
-    student = NanoText(config)
+    student = TrainedText()
     embeddings = teacher.embeddings
     with torch.no_grad():
         u, s, v = torch.linalg.svd(embeddings.word_embeddings.weight, full_matrices=False)
@@ -213,14 +214,14 @@ def distil(work: Path, epochs: int, rate: float, stop_after: int) -> None:
                     f"step {step}/{steps} cosine {1 - loss.item():.4f} {time.time() - started:.0f} s",
                     flush=True,
                 )
-        average.copy_to(best := NanoText(config))
+        average.copy_to(best := TrainedText())
         print(f"epoch {epoch + 1}", heldout_cosines(best, work), flush=True)
         torch.save(best.state_dict(), work / "text.pt")
         if epoch + 1 == stop_after:
             return
 
 
-def fit_map(student: NanoText, data: Path, work: Path, keep: float) -> None:
+def fit_map(student: TrainedText, data: Path, work: Path, keep: float) -> None:
     """Set the student's map: take the mean of sound texts away, even out their directions in part.
 
     Directions are scaled by ``1 / sqrt(variance + keep * largest variance)``: the larger ``keep``, the closer
@@ -240,7 +241,7 @@ def fit_map(student: NanoText, data: Path, work: Path, keep: float) -> None:
     print(f"map from {len(vectors)} texts; largest variance {variance.max() / variance.median():.0f} medians")
 
 
-def read_attributes(student: NanoText) -> None:
+def read_attributes(student: TrainedText) -> None:
     """Give a student that has its map zsaudio's table of attributes."""
     table = AttributeTable.builtin()
     values = torch.from_numpy(table.values).float()
@@ -273,14 +274,12 @@ def mine_captions(student: NanoText, data: Path, work: Path, most: int = 40) -> 
     print(f"{sum(map(len, found.values()))} captions say one class of ESC-50")
 
 
-def load_text(work: Path) -> NanoText:
+def load_text(work: Path) -> TrainedText:
     """Return the trained student with its map."""
-    student = NanoText(NanoConfig())
+    student = TrainedText()
     state = torch.load(work / "text.pt")
-    student.attribute_names, student.table = (
-        state["attribute_names"],
-        state["table"],
-    )  # as long as the table of attributes
+    for name in {"attribute_names", "table"} & state.keys():  # as long as the table of attributes
+        setattr(student, name, state[name])
     student.load_state_dict(state, strict=False)
     return student.eval()
 

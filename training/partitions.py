@@ -23,13 +23,14 @@ import torch
 
 from training.data import Mels, esc50, partition
 from training.nano_audio import Run, parse, train
+from training.nano_network import TrainedAudio
 from training.nano_text import load_text, sentences
 from zsaudio.evaluation import metrics
 from zsaudio.labels import Label
 from zsaudio.models.learned.class_tables import Taxonomy
 from zsaudio.models.learned.compatibility import METHODS
 from zsaudio.models.learned.semantics import Semantics
-from zsaudio.models.nano.nano import NanoAudio, NanoConfig, mel_filters
+from zsaudio.models.nano.tower import TowerConfig
 
 SEMANTICS = (
     ("names",),
@@ -61,8 +62,8 @@ def embed(number: int, data: Path, work: Path) -> np.ndarray:
     file, checkpoint = work / f"{name(number)}.npy", work / f"{name(number)}.pt"
     if file.exists() and file.stat().st_mtime > checkpoint.stat().st_mtime:
         return np.asarray(np.load(file))
-    config, clips = NanoConfig(), esc50(data)
-    audio = NanoAudio(config, mel_filters(config)).eval()
+    config, clips = TowerConfig(), esc50(data)
+    audio = TrainedAudio().eval()
     audio.load_state_dict(torch.load(checkpoint)["audio"], strict=False)
     mels = Mels(work, clips, config)
     rows = [audio.embed(torch.from_numpy(mels[clip].astype(np.float32))[None])[0].mean(0) for clip in clips]

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from training.data import FREESOUND, Mels, Sound
-from zsaudio.models.nano.nano import NanoConfig, mel_filters
+from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
 FLOOR_DB = -50.0
 KINDS = ("ESC-50", "speech", "alarms", "formula", "soundfont", "instruments")
@@ -67,7 +67,7 @@ class Scenes:
             kind, family = kind_and_family(sound)
             families[kind].setdefault(family, []).append(index)
         self.families = [list(families[kind].values()) for kind in KINDS]
-        config = NanoConfig()
+        config = TowerConfig()
         filters = mel_filters(config).double().numpy()
         self.widths = filters.sum(0)  # of the bands, in bins
         self.centres = np.linspace(0, config.sample_rate / 2, len(filters)) @ filters / self.widths  # Hz

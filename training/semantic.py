@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from training.data import Mels, Sound, title_words
+from training.nano_network import TrainedAudio, TrainedText
 from training.nano_text import sentences
-from zsaudio.models.nano.nano import NanoAudio, NanoText
 
 RIDGE = 0.03
 Fitted = tuple[dict[str, Tensor], Tensor]  # the head, the learned texts
@@ -28,7 +28,7 @@ def names(sound: Sound) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def features(audio: NanoAudio, mels: Sequence[np.ndarray]) -> Tensor:
+def features(audio: TrainedAudio, mels: Sequence[np.ndarray]) -> Tensor:
     """Return the mean features of the loud frames of each log-mel."""
     rows = []
     for mel in mels:
@@ -39,7 +39,7 @@ def features(audio: NanoAudio, mels: Sequence[np.ndarray]) -> Tensor:
 
 
 def fit_semantic(
-    audio: NanoAudio, text: NanoText, sounds: Sequence[Sound], mels: Mels
+    audio: TrainedAudio, text: TrainedText, sounds: Sequence[Sound], mels: Mels
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the head's weights, and the sentence embeddings of the texts that were learned."""
     audio.eval()

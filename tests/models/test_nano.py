@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.learned.class_tables import AttributeTable
-from zsaudio.models.nano.nano import WEIGHTS, Nano, tokenize
+from zsaudio.models.nano.nano import HIGHEST, LOWEST, WEIGHTS, Nano
 
 RATE = 16_000
 
@@ -70,19 +68,35 @@ def test_frames_cover_arrays_of_any_length(nano: Nano, sound: np.ndarray, n_samp
     (frames,) = nano.encode_audio([sound[:n_samples]])
     assert frames.shape == (-(-n_samples // round(nano.frame_s * RATE)), nano.dim)
     assert frames.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(frames, axis=1), 1.0, atol=1e-5)
+    assert frames.min() >= LOWEST and frames.max() <= HIGHEST
 
 
-def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(
+def test_weights_of_known_sounds_sum_to_one_and_do_not_depend_on_other_texts(
     nano: Nano, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = ["rain", "a dog barks", "the sound of a car driving past in the rain", "word " * 200, "siren"]
     together = nano.encode_text(prompts)
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(together.sum(axis=1), 1.0, atol=1e-5)
     for prompt, row in zip(prompts, together, strict=True):
         np.testing.assert_allclose(nano.encode_text([prompt])[0], row, atol=1e-5)
     monkeypatch.setattr("zsaudio.models.nano.nano._PROMPTS", 1)
     np.testing.assert_allclose(nano.encode_text(prompts), together, atol=1e-5)
+
+
+def test_a_known_name_is_its_sound(nano: Nano) -> None:
+    (weights,) = nano.encode_text(["dog"])
+    with (WEIGHTS / "names.csv").open(newline="", encoding="utf-8") as handle:
+        sounds = {row["name"]: int(row["sound"]) for row in csv.DictReader(handle)}
+    assert weights.argmax() == sounds["dog"]
+    assert weights[sounds["dog"]] > 0.8
+
+
+def test_the_nearest_names_come_first(nano: Nano) -> None:
+    (found, unknown) = nano.nearest(["a dog barking", "xqzzy"], 3)
+    assert len(found) == 3
+    assert "dog" in found[0][0]
+    assert found[0][1] >= found[1][1] >= found[2][1] > nano.guess_below
+    assert unknown[0][1] < nano.guess_below
 
 
 @pytest.mark.parametrize(
@@ -96,8 +110,7 @@ def test_text_embeddings_have_unit_norm_and_do_not_depend_on_their_neighbours(
 )
 def test_like_texts_are_close(nano: Nano, text: str, near: str, far: str) -> None:
     one, two, three = nano.encode_text([text, near, far])
-    assert one @ two > 0.4
-    assert one @ two > one @ three + 0.25
+    assert one @ two > 5 * (one @ three)
 
 
 def test_prompts_of_a_label_are_averaged(nano: Nano) -> None:
@@ -106,11 +119,10 @@ def test_prompts_of_a_label_are_averaged(nano: Nano) -> None:
     means = rows.reshape(2, 2, -1).mean(1)
     bank = nano.embed_labels(labels)
     assert bank.names == ("dog", "rain")
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(bank.embeddings, means, atol=1e-6)
 
 
-def test_logits_are_scaled_cosines(nano: Nano, sound: np.ndarray) -> None:
+def test_logits_are_scaled_products(nano: Nano, sound: np.ndarray) -> None:
     bank = nano.embed_labels(LabelSet(["rain", "speech"]))
     (logits,) = nano.logits([sound[:RATE]], bank)
     (frames,) = nano.encode_audio([sound[:RATE]])
@@ -148,7 +160,7 @@ def test_it_can_be_pickled_after_use(nano: Nano, sound: np.ndarray) -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 25e6
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 30e6
 
 
 def test_the_listed_training_clips_are_free() -> None:
@@ -160,10 +172,10 @@ def test_the_listed_training_clips_are_free() -> None:
 
 def test_the_config_says_what_the_model_says(nano: Nano) -> None:
     settings = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
-    assert nano.sample_rate == settings["sample_rate"]
-    assert nano.dim == settings["dim"] + settings["text_dim"] + settings["attributes"] + 1
+    assert nano.dim == settings["audioset"] + settings["own"]
+    assert len(nano.known_names) == settings["names"]
     assert nano.frame_s == pytest.approx(0.16)
-    assert nano.context_s == pytest.approx(2.026)
+    assert nano.context_s == pytest.approx(1.5825)
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "esc50"
@@ -181,28 +193,3 @@ def test_it_recognises_recordings_that_it_never_heard(nano: Nano) -> None:
         right += names[scores(nano, wave, names).argmax()] == row["category"]
     assert len(unheard) == 230
     assert right / len(unheard) > 0.8
-
-
-def test_quiet_frames_say_nothing_of_names_never_learned(nano: Nano) -> None:
-    noise = 0.1 * np.random.default_rng(3).standard_normal(3 * RATE)
-    noise[int(1.6 * RATE) :] *= 0.01
-    bank = nano.embed_labels(LabelSet(["abacus", "cathedral"]))
-    (logits,) = nano.logits([noise.astype(np.float32)], bank)
-    loud, quiet = logits[2:9], logits[11:16]
-    np.testing.assert_allclose(quiet, quiet[0, 0], atol=1e-3)
-    assert (loud > quiet[0, 0] + 1).all()
-    assert (np.abs(loud[:, 0] - loud[:, 1]) > 0.1).all()
-
-
-def test_a_name_has_the_attributes_of_names_like_it(nano: Nano) -> None:
-    table = AttributeTable.builtin()
-    tokens = tokenize(nano.tokenizer, ["a helicopter", "loud helicopter flying"], 64)
-    with torch.inference_mode():
-        predicted = torch.cat(
-            [nano.text.semantic_embedding(nano.text.sentence(torch.tensor([ids]))) for ids in tokens]
-        )
-    attributes = predicted[:, -len(table.attributes) :].numpy()
-    rows = table.values - table.values.mean(axis=0)
-    likeness = attributes @ rows.T / np.linalg.norm(rows, axis=1) / np.linalg.norm(attributes[0])
-    assert table.names[likeness[0].argmax()] == "helicopter"
-    np.testing.assert_allclose(np.linalg.norm(attributes, axis=1), 0.5**0.5, atol=1e-5)

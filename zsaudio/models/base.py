@@ -8,7 +8,7 @@ Conventions: windows are float32 mono ``(n_samples,)`` at the model's ``sample_r
 long; a shorter one is the last of its clip, and the model pads it in its own way. A model that has a method
 ``resample_margin(sample_rate)`` takes windows at the recording's own rate, too
 (``zsaudio.audio.windows.windower_for``).
-Embeddings are float32, unit norm.
+Embeddings are float32, of unit norm where a model compares them by their cosine.
 """
 
 from abc import ABC, abstractmethod
@@ -102,11 +102,11 @@ class Encoder(Model, Protocol):
         ...
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return per window the embeddings ``(n_frames, dim)``, unit norm."""
+        """Return per window the embeddings ``(n_frames, dim)``."""
         ...
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return the embeddings ``(n_prompts, dim)``, unit norm."""
+        """Return the embeddings ``(n_prompts, dim)``."""
         ...
 
 

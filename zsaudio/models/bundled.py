@@ -52,7 +52,7 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: Path) -
         If names or shapes do not fit the network, which was made from the folder's ``config.json``.
     """
     try:
-        missing, unexpected = network.load_state_dict(weights, strict=False)
+        missing, unexpected = network.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:  # another shape
         raise ModelError(f"the weights in {folder} do not fit their config.json") from error
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):

@@ -22,7 +22,7 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, importing_transformers, load_part, read_config
 from zsaudio.models.device import explain_out_of_memory, resolve_device
-from zsaudio.models.nano.nano import Nano, tokenize
+from zsaudio.models.nano.nano import GUESS_BELOW, SHARPNESS, Nano
 from zsaudio.models.registry import CLASSIFIERS
 
 CLASSIFIER = Kind(
@@ -31,7 +31,6 @@ CLASSIFIER = Kind(
     "--model nano, the bundled one",
     needs_tokenizer=False,
 )
-SHARPNESS = 40.0
 N_AUDIOSET = 527  # classes of AudioSet, whose checkpoints often leave out that several may be true at once
 _SHORTEST_S = 0.1  # a shorter window is padded: the convolutions of some families need as much
 _WINDOW_S = 10.0  # of a family that takes windows of any length
@@ -55,7 +54,7 @@ class Classifier(LogitsByComparing):
 
     templates = ("{}",)
     context_s = 0.0
-    guess_below = 0.6  # as for nano, whose text encoder it uses
+    guess_below = GUESS_BELOW  # as for nano, whose text encoder it uses
 
     def __init__(self, source: str, device: str = "cpu") -> None:
         self.name = source
@@ -127,18 +126,10 @@ class Classifier(LogitsByComparing):
 
     @cached_property
     def _name_embeddings(self) -> np.ndarray:
-        return self._sentences(self.known_names)
+        return _bundled_nano().sentences(self.known_names)
 
     def _cosines(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(self._sentences(texts) @ self._name_embeddings.T)
-
-    @staticmethod
-    @torch.inference_mode()
-    def _sentences(texts: Sequence[str]) -> np.ndarray:
-        """Return sentence embeddings ``(n_texts, dim)``, unit norm, of nano's text encoder."""
-        nano = _bundled_nano()
-        tokens = tokenize(nano.tokenizer, texts, nano.config.max_tokens)
-        return np.concatenate([nano.text.sentence(torch.tensor([own])).numpy() for own in tokens])
+        return np.asarray(_bundled_nano().sentences(texts) @ self._name_embeddings.T)
 
 
 @cache

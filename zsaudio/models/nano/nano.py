@@ -1,19 +1,25 @@
 """nano: the small sound recogniser that ships with zsaudio.
 
-A convolutional audio tower and a distilled sentence encoder share one embedding space. The audio tower
-returns an embedding every ``frame_s`` seconds. A frame depends on at most ``context_s`` seconds of audio on
-either side, so its embedding does not depend on how a recording is cut, as long as that context is there.
-The tower has two heads: a contrastive one for labels close to a text of the training, and a semantic one for
-all others.
+It knows several hundred sounds by name. A label is scored by those whose names are nearest to it in meaning.
 
-Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz; log-mels ``(batch, frames, bands)`` in
-dB, 100 frames a second; embeddings have unit norm. The log-odds of a label in a frame are
-``scale * cosine + bias``; the odds of a stretch of audio are the mean of the odds of its frames.
+- Audio: YAMNet tells 521 classes of AudioSet (``yamnet.py``), a network of our own the fifty classes of
+  ESC-50, instruments, alarms and the like (``tower.py``). The embedding of a frame says of each sound by how
+  many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``.
+- Text: a small sentence encoder. A known name weighs ``softmax(SHARPNESS * cosine)`` (ConSE: Norouzi et al.,
+  ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and, less,
+  for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
+- The log-odds of a label in a frame are ``scale * product + bias``, with the inner product of both; the odds
+  of a stretch of audio are the mean of its frames' odds.
+
+Conventions: waveforms are float32 ``(batch, n_samples)`` at 16 kHz. A frame is 0.16 s; it depends on
+``context_s`` seconds of audio on either side and on nothing else, so its embedding does not depend on how a
+recording is cut.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from csv import DictReader
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,43 +28,32 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, max_pool1d, normalize, pad
+from torch.nn.functional import normalize, pad
 
-from zsaudio.audio import log_mel
 from zsaudio.audio.log_mel import LogMel
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.bundled import ConvBlock, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
-from zsaudio.models.nano.efficientnet import CHANNELS, REACH, SHORTEN, efficientnet
+from zsaudio.models.nano import yamnet
+from zsaudio.models.nano.tower import Tower, TowerConfig, front_end
 from zsaudio.models.threads import shared_threads
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
 TEMPLATES = ("{}",)
-SMOOTH = 2  # the semantic head averages this many frames on either side
-QUIET_DB = 15.0  # a frame is quiet if it is this much below the loudest frame near it
-NEAR = 8  # frames on either side that count as near
-SILENCE_DB = -49.0  # a frame is silent below this level, just above the floor of log-mels
-ATTRIBUTES = 0.5  # weight of attributes in the semantic embedding; sentence embeddings have the rest
-DOUBT = 0.15  # cosine of the semantic head that is neutral: above it counts for a label, below it against
-NEARNESS = 0.1  # temperature of the softmax over the names in the table of attributes
-MIN_FRAMES = 4  # a shorter array is padded with zeros
+SHARPNESS = 40.0  # of the weights of known names
+LOWEST, HIGHEST = -4.0, 12.0  # outputs of rows, in spreads
+GUESS_BELOW = 0.6  # cosine with the nearest known name below which a label is a guess
 _PROMPTS = 1024  # embedded at a time, which bounds the memory that many labels take
 
 
 @dataclass(frozen=True)
 class NanoConfig:
-    """Sizes of the two towers; stored with the weights."""
+    """Sizes that the weights have; stored with them."""
 
-    # front end
-    sample_rate: int = 16000
-    n_fft: int = 512
-    hop_length: int = 160
-    n_mels: int = 64
-    floor: float = 1e-5
-    # audio tower
-    head: int = 320
-    # text tower
+    audioset: int = 521  # known sounds
+    own: int = 219
+    names: int = 808  # of the known sounds
     vocabulary: int = 30522
     rank: int = 128
     text_dim: int = 384
@@ -66,116 +61,41 @@ class NanoConfig:
     text_heads: int = 12
     text_hidden: int = 1536
     max_tokens: int = 64
-    # the shared space: of the contrastive head, beside it that of the semantic head with its weight
-    dim: int = 384
-    attributes: int = 47  # that the semantic head tells, beside sentence embeddings
-    semantic: float = 0.7
-    similar: tuple[float, float] = (
-        0.6,
-        0.8,
-    )  # cosines to a learned text: unlike, like
 
     @property
-    def space(self) -> int:
-        """Numbers in an embedding: of the two heads, and how far the second is to be doubted."""
-        return self.dim + self.text_dim + self.attributes + 1
-
-    @property
-    def stride(self) -> int:
-        """Samples from one output frame to the next."""
-        return self.hop_length * SHORTEN
-
-    @property
-    def context(self) -> int:
-        """Samples on either side of an output frame that it depends on."""
-        return (REACH + SMOOTH * SHORTEN) * self.hop_length + self.n_fft // 2
-
-
-def mel_filters(config: NanoConfig) -> Tensor:
-    """Return the filters of nano's log-mels, ``(n_fft // 2 + 1, n_mels)``."""
-    return log_mel.mel_filters(config.sample_rate, config.n_fft, config.n_mels)
-
-
-def as_image(mel: Tensor) -> Tensor:
-    """Return log-mels ``(batch, frames, bands)`` as ``(batch, 1, frames, bands)``, about normal."""
-    return ((mel + 20.0) / 22.0).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-
-
-def smooth(x: Tensor) -> Tensor:
-    """Return the running mean of ``(batch, frames, features)`` over ``2 * SMOOTH + 1`` frames."""
-    mean = avg_pool1d(x.transpose(1, 2), 2 * SMOOTH + 1, 1, SMOOTH, count_include_pad=False)
-    return mean.transpose(1, 2)
-
-
-def semantic_vector(sentence: Tensor, attributes: Tensor) -> Tensor:
-    """Return sentence embeddings and attributes side by side, parts of a unit vector."""
-    parts = [
-        (1 - ATTRIBUTES) ** 0.5 * normalize(sentence, dim=-1),
-        ATTRIBUTES**0.5 * normalize(attributes, dim=-1),
-    ]
-    return torch.cat(parts, dim=-1)
+    def dim(self) -> int:
+        """Numbers in an embedding: one for each known sound."""
+        return self.audioset + self.own
 
 
 class NanoAudio(nn.Module):
-    """Log-mel front end and a convolutional network: a waveform in, an embedding per frame out."""
+    """A waveform in, an embedding per frame out."""
 
-    def __init__(self, config: NanoConfig, filters: Tensor) -> None:
+    def __init__(self, config: NanoConfig, mel: yamnet.LogMagnitudes, tower_mel: LogMel) -> None:
         super().__init__()
-        self.config = config
-        self.mel = LogMel(filters, config.n_fft, config.hop_length, config.floor)
-        self.body = efficientnet()
-        self.collapse = ConvBlock(
-            CHANNELS, config.head, (1, config.n_mels // SHORTEN), padding=0, activation=nn.ReLU6
-        )
-        self.drop = nn.Dropout(0.2)
-        self.out = nn.Linear(config.head, config.dim)
-        self.semantic = nn.Linear(config.head, config.text_dim + config.attributes)
+        self.mel, self.yamnet = mel, yamnet.yamnet()
+        self.tower = Tower(TowerConfig(), tower_mel)
+        self.audioset_rows = nn.Linear(yamnet.FEATURES, config.audioset)
+        self.own_rows = nn.Linear(self.tower.config.dim, config.own)
 
-    def features(self, mel: Tensor) -> Tensor:
-        """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
-        x: Tensor = self.collapse(self.body(as_image(mel)))
-        return x.squeeze(3).transpose(1, 2)
-
-    def embed(self, mel: Tensor) -> Tensor:
-        """Return contrastive embeddings ``(batch, frames // 16, dim)`` of log-mels."""
-        return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
-
-    def loudness(self, mel: Tensor) -> Tensor:
-        """Return the loudest band of each frame ``(batch, frames // 16)`` of log-mels, in dB."""
-        return mel.amax(2).view(len(mel), -1, self.config.stride // self.config.hop_length).amax(2)
-
-    def quiet(self, mel: Tensor) -> Tensor:
-        """Return which frames ``(batch, frames // 16)`` are silent, or much quieter than those near them.
-
-        The semantic head was not trained on silence: its output for pauses between sounds is meaningless.
-        """
-        loud = self.loudness(mel)
-        near = max_pool1d(loud, 2 * NEAR + 1, 1, NEAR)
-        quiet: Tensor = (loud < near - QUIET_DB) | (loud < SILENCE_DB)
-        return quiet
+    def audioset(self, waveform: Tensor) -> Tensor:
+        """Return the outputs for AudioSet's sounds, ``(batch, frames, audioset)``."""
+        frames = max(1, math.ceil(waveform.shape[1] / yamnet.STRIDE))
+        end = frames * yamnet.STRIDE - waveform.shape[1]
+        mel = self.mel(pad(waveform, (yamnet.LEAD, end)))[:, None, : frames * yamnet.SHORTEN]
+        features = self.yamnet(mel.contiguous(memory_format=torch.channels_last)).mean(3).transpose(1, 2)
+        return self.audioset_rows(features)  # type: ignore[no-any-return]
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Return embeddings ``(batch, ceil(n_samples / stride), space)`` of both heads."""
-        stride = self.config.stride
-        frames = max(1, math.ceil(waveform.shape[1] / stride))
-        padded = max(frames, MIN_FRAMES) * stride
-        mel = self.mel(pad(waveform, (0, padded - waveform.shape[1])))[:, :-1]
-        x = self.features(mel)[:, :frames]
-        doubt = torch.where(self.quiet(mel)[:, :frames, None], 1.0, DOUBT)
-        predicted = self.semantic(smooth(x)).split((self.config.text_dim, self.config.attributes), dim=-1)
-        semantic = self.config.semantic * torch.cat(
-            [(1 - doubt**2).sqrt() * semantic_vector(*predicted), doubt], dim=-1
-        )
-        return normalize(torch.cat([normalize(self.out(x), dim=-1), semantic], dim=-1), dim=-1)
+        """Return embeddings ``(batch, ceil(n_samples / STRIDE), dim)`` of waveforms."""
+        both = [self.audioset(waveform), self.own_rows(self.tower(waveform))]
+        return torch.cat(both, dim=2).clamp(LOWEST, HIGHEST)
 
 
 class NanoText(nn.Module):
-    """A small BERT with factorised word embeddings, mean pooling and a fixed linear map."""
+    """A small BERT with factorised word embeddings and mean pooling, and the names of known sounds."""
 
-    center: Tensor
-    map: Tensor
-    known: Tensor
-    attribute_names: Tensor
+    names: Tensor
     table: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
@@ -197,12 +117,8 @@ class NanoText(nn.Module):
             )
             for _ in range(config.text_layers)
         )
-        self.register_buffer("center", torch.zeros(dim))
-        self.register_buffer("map", torch.eye(config.dim, dim))
-        self.register_buffer("known", torch.zeros(1, dim))
-        self.register_buffer("attribute_names", torch.zeros(1, dim))
-        self.register_buffer("table", torch.zeros(1, config.attributes))
-        self.similar = config.similar
+        self.register_buffer("names", torch.zeros(config.names, dim))  # their sentence embeddings
+        self.register_buffer("table", torch.zeros(config.names, config.dim))  # what each stands for
 
     def sentence(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return sentence embeddings ``(batch, text_dim)``; ``padding`` is True where a token is padding."""
@@ -215,33 +131,13 @@ class NanoText(nn.Module):
         keep = (~padding).unsqueeze(2)
         return normalize((x * keep).sum(1) / keep.sum(1), dim=-1)
 
-    def project(self, sentence: Tensor) -> Tensor:
-        """Map sentence embeddings into the space shared with audio."""
-        return normalize((sentence - self.center) @ self.map.T, dim=-1)
-
-    def semantic_embedding(self, sentence: Tensor) -> Tensor:
-        """Return sentence embeddings concatenated with predicted attributes of the sound.
-
-        The attributes are the mean of those of a few hundred everyday sounds (``table``, centred), weighted
-        by the similarity of their names (``attribute_names``) with the text. Attributes connect classes as in
-        Lampert, Nickisch & Harmeling, CVPR 2009.
-        """
-        unit = normalize(sentence - self.center, dim=-1)
-        weights = torch.softmax(unit @ self.attribute_names.T / NEARNESS, dim=-1)
-        return semantic_vector(unit, weights @ self.table)
-
-    def label_embedding(self, sentence: Tensor) -> Tensor:
-        """Return embeddings for both heads: the more like a learned text, the more for the first."""
-        low, high = self.similar
-        learned = (((sentence @ self.known.T).amax(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        # the last component is compared with the doubt of the audio tower
-        semantic = pad(self.semantic_embedding(sentence), (0, 1), value=-1.0) / 2**0.5
-        parts = [learned * self.project(sentence), (1 - learned) * semantic]
-        return normalize(torch.cat(parts, dim=-1), dim=-1)
-
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return embeddings ``(batch, space)`` in the space shared with audio."""
-        return self.label_embedding(self.sentence(tokens, padding))
+        """Return the weights of the known sounds, ``(batch, dim)``, which sum to one."""
+        return self.weigh(self.sentence(tokens, padding))
+
+    def weigh(self, sentence: Tensor) -> Tensor:
+        """Return the weights of the known sounds for sentence embeddings."""
+        return torch.softmax(SHARPNESS * sentence @ self.names.T, dim=-1) @ self.table
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -256,7 +152,8 @@ class Nano(LogitsByComparing):
     Parameters
     ----------
     folder
-        Where ``model.safetensors``, ``config.json`` and ``tokenizer.json`` are; by default the bundled ones.
+        Where ``model.safetensors``, ``config.json``, ``names.csv`` and ``tokenizer.json`` are; by default the
+        bundled ones.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -269,6 +166,10 @@ class Nano(LogitsByComparing):
 
     name = "nano"
     window_s = 10.0
+    sample_rate = yamnet.RATE
+    frame_s = yamnet.STRIDE / yamnet.RATE
+    context_s = max(yamnet.CONTEXT, TowerConfig().context) / yamnet.RATE
+    guess_below = GUESS_BELOW
 
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
         folder = folder or WEIGHTS
@@ -276,17 +177,17 @@ class Nano(LogitsByComparing):
         settings.pop("model_type", None)
         self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
         self.config = config = config_from_dict(settings, NanoConfig)
-        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        self.dim = config.dim
+        weights = load_file(folder / "model.safetensors")
+        weights = {name: value.float() for name, value in weights.items()}
         weights["text.words.weight"] *= weights.pop("words.scale")
         self.device = resolve_device(device)
-        self.audio = NanoAudio(config, weights.pop("mel.filters"))
-        self.text = NanoText(config)
-        for name in ("known", "attribute_names", "table"):  # their lengths are not in the config
-            setattr(self.text, name, weights[f"text.{name}"])
+        mel = yamnet.LogMagnitudes(weights.pop("yamnet.filters"))
+        tower_mel = front_end(TowerConfig(), weights.pop("mel.filters"))
+        with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+            self.audio, self.text = NanoAudio(config, mel, tower_mel), NanoText(config)
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
-            own = {
-                name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
-            }
+            own = {n.removeprefix(prefix): value for n, value in weights.items() if n.startswith(prefix)}
             load_weights(tower, own, folder)
             tower.to(self.device)
         for module in self.audio.modules():
@@ -294,16 +195,13 @@ class Nano(LogitsByComparing):
                 module.fuse()
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.sample_rate = config.sample_rate
-        self.dim = config.space
-        self.frame_s = config.stride / config.sample_rate
-        self.context_s = config.context / config.sample_rate
+        with (folder / "names.csv").open(newline="", encoding="utf-8") as handle:
+            self.known_names = tuple(row["name"] for row in DictReader(handle))
 
     def embed_labels(self, labels: LabelSet) -> EmbeddingBank:
         """Embed a label set; a label with several prompts gets the mean of their embeddings."""
         prompts = labels.prompts(TEMPLATES)
         means = mean_of_prompts(self.encode_text([prompt for own in prompts for prompt in own]), prompts)
-        means /= np.linalg.norm(means, axis=1, keepdims=True)
         return EmbeddingBank(labels.names, means.astype(np.float32))
 
     def compare(self, embeddings: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
@@ -341,19 +239,36 @@ class Nano(LogitsByComparing):
         batch = torch.from_numpy(np.stack(windows).astype(np.float32))
         return np.asarray(self.audio(batch.to(self.device)).cpu())
 
-    @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return the embeddings ``(n_prompts, dim)``; prompts of one length in tokens share batches."""
-        tokens = tokenize(self.tokenizer, prompts, self.config.max_tokens)
+        """Return the embeddings ``(n_prompts, dim)``."""
+        return self._by_length(prompts, self.text, self.dim)
+
+    def sentences(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the sentence embeddings ``(n_texts, text_dim)``, unit norm."""
+        return self._by_length(texts, self.text.sentence, self.config.text_dim)
+
+    def nearest(self, texts: Sequence[str], k: int = 3) -> list[list[tuple[str, float]]]:
+        """Return for each text the ``k`` nearest known names with their cosine similarity, best first."""
+        cosines = self.sentences(texts) @ np.asarray(self.text.names.cpu()).T
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        return [
+            [(self.known_names[name], float(row[name])) for name in own]
+            for own, row in zip(best, cosines, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _by_length(self, texts: Sequence[str], embed: Callable[[Tensor], Tensor], dim: int) -> np.ndarray:
+        """Return what ``embed`` makes of the texts' tokens; texts of one length in tokens share batches."""
+        tokens = tokenize(self.tokenizer, texts, self.config.max_tokens)
         by_length: dict[int, list[int]] = {}
         for index, own in enumerate(tokens):
             by_length.setdefault(len(own), []).append(index)
-        result = np.empty((len(tokens), self.dim), np.float32)
+        result = np.empty((len(tokens), dim), np.float32)
         for indices in by_length.values():
             for start in range(0, len(indices), _PROMPTS):
                 part = indices[start : start + _PROMPTS]
                 batch = torch.tensor([tokens[i] for i in part], device=self.device)
-                result[part] = self.text(batch).cpu().numpy()
+                result[part] = embed(batch).cpu().numpy()
         return result
 
 

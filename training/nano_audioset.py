@@ -1,0 +1,121 @@
+"""The part of nano that knows AudioSet: YAMNet, and how its outputs become log-odds.
+
+    python -m training.nano_audioset --data DATA --work WORK
+
+Nothing is learned here but two numbers a class, and two for all: a class's output is said in *spreads*, and
+one scale and bias turn spreads into log-odds. Both are measured on clips that the shipped weights may learn
+from. Writes ``audioset.pt`` into the work folder.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+
+from training.data import FREE, Sound, esc50, others, read_waveform
+from training.nano_names import ESC50, known_names
+from training.nano_text import load_text, sentences
+from training.yamnet import read_yamnet
+from zsaudio.models.nano import yamnet
+from zsaudio.models.nano.nano import HIGHEST, LOWEST, NanoAudio, NanoConfig, NanoText
+from zsaudio.models.nano.tower import TowerConfig, front_end, mel_filters
+
+MIXTURES, OTHERS = 800, 300  # scenes of which the scale and bias are fitted: of ESC-50, of other sounds
+
+
+def load_yamnet(work: Path) -> tuple[NanoAudio, list[str]]:
+    """Return nano's audio network with YAMNet's weights, and the names of the classes."""
+    weights, kernel, bias, names = read_yamnet(work)
+    tower = front_end(TowerConfig(), mel_filters(TowerConfig()))
+    audio = NanoAudio(NanoConfig(), yamnet.LogMagnitudes(yamnet.mel_filters()), tower).eval()
+    layers = [module for module in audio.yamnet.modules() if isinstance(module, nn.Conv2d)]
+    for layer, (own, shift) in zip(layers, weights, strict=True):
+        layer.load_state_dict({"weight": own, "bias": shift})
+    audio.audioset_rows.load_state_dict({"weight": kernel, "bias": bias})
+    return audio.requires_grad_(False), names
+
+
+def in_spreads(audio: NanoAudio, waves: list[np.ndarray]) -> None:
+    """Change the rows so that they give spreads: 0 at the median of clips, 1.28 at their 90 % quantile.
+
+    These are taken of the log of the mean odds of a clip. The few clips in which a class is heard do not count
+    so, nor do the outputs of silent frames, which are hundreds below all others.
+    """
+    clips = [audio.audioset(torch.from_numpy(wave)[None])[0] for wave in waves]
+    heard = torch.stack([frames.logsumexp(0) - np.log(len(frames)) for frames in clips])
+    middle, high = heard.quantile(torch.tensor([0.5, 0.9]), dim=0)
+    spread, rows = (high - middle) / 1.28, audio.audioset_rows
+    rows.weight.copy_(rows.weight / spread[:, None])
+    rows.bias.copy_((rows.bias - middle) / spread)
+
+
+def mixtures(sounds: list[Sound], count: int, seed: int = 1) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return mixtures of two or three clips of ESC-50 and which classes are there, ``(count, 50)``."""
+    rng, found, truth = np.random.default_rng(seed), [], np.zeros((count, len(ESC50)), bool)
+    for row in range(count):
+        chosen = [sounds[i] for i in rng.choice(len(sounds), rng.integers(2, 4), replace=False)]
+        waves = [read_waveform(sound.path, yamnet.RATE) for sound in chosen]
+        levels = [10 ** (rng.uniform(-5, 5) / 20) / max(1e-4, float(np.sqrt(np.mean(w**2)))) for w in waves]
+        mixed = np.sum([level * wave for level, wave in zip(levels, waves, strict=True)], axis=0)
+        found.append((mixed * 0.3 / np.abs(mixed).max()).astype(np.float32))
+        truth[row, [ESC50.index(sound.category) for sound in chosen]] = True
+    return found, truth
+
+
+def fit(outputs: list[Tensor], truth: np.ndarray) -> tuple[float, float]:
+    """Return the scale and bias that make the pooled odds of frames ``(frames, names)`` most likely."""
+    target, found = torch.from_numpy(truth).float(), torch.tensor([1.0, -4.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([found], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = [(found[0] * own + found[1]).logsumexp(0) - np.log(len(own)) for own in outputs]
+        loss = binary_cross_entropy_with_logits(torch.stack(logits), target)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return round(found[0].item(), 4), round(found[1].item(), 4)
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    audio, names = load_yamnet(options.work)
+    free = [sound for sound in esc50(options.data) if sound.licence in FREE]
+    with torch.inference_mode():
+        in_spreads(audio, [read_waveform(sound.path, yamnet.RATE) for sound in free])
+        rng, strangers = np.random.default_rng(0), others(options.data, options.work)
+        waves, truth = mixtures(free, MIXTURES)
+        waves += [
+            read_waveform(strangers[i].path, yamnet.RATE)[: 5 * yamnet.RATE]
+            for i in rng.choice(len(strangers), OTHERS, replace=False)
+            if not strangers[i].category
+        ]
+        truth = np.concatenate([truth, np.zeros((len(waves) - len(truth), len(ESC50)), bool)])
+        text = load_text(options.work)
+        known = known_names(names)
+        encoder = NanoText(NanoConfig(own=0, names=len(known)))
+        encoder.names = sentences(text, [name for name, _ in known])
+        encoder.table = one_hot(torch.tensor([sound for _, sound in known])).float()
+        labels = encoder.weigh(sentences(text, ESC50)).T
+        outputs = [
+            audio.audioset(torch.from_numpy(wave)[None])[0].clamp(LOWEST, HIGHEST) @ labels for wave in waves
+        ]
+    scale, bias = fit([own.clone() for own in outputs], truth)
+    state = {
+        name: value for name, value in audio.state_dict().items() if name.startswith(("yamnet", "audioset"))
+    }
+    torch.save({"audio": state, "names": names, "scale": scale, "bias": bias}, options.work / "audioset.pt")
+    print(f"{len(names)} classes; log-odds are {scale} * spreads {bias:+}")
+
+
+if __name__ == "__main__":
+    main()
