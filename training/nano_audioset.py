@@ -41,8 +41,8 @@ def load_yamnet(work: Path) -> tuple[NanoAudio, list[str]]:
 def in_spreads(audio: NanoAudio, waves: list[np.ndarray]) -> None:
     """Change the rows so that they give spreads: 0 at the median of clips, 1.28 at their 90 % quantile.
 
-    These are taken of the log of the mean odds of a clip. The few clips in which a class is heard do not count
-    so, nor do the outputs of silent frames, which are hundreds below all others.
+    These are taken of the log of the mean odds of a clip. The few clips in which a class is heard do not
+    count so, nor do the outputs of silent frames, which are hundreds below all others.
     """
     clips = [audio.audioset(torch.from_numpy(wave)[None])[0] for wave in waves]
     heard = torch.stack([frames.logsumexp(0) - np.log(len(frames)) for frames in clips])

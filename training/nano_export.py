@@ -111,11 +111,12 @@ def table(text: NanoText, audioset: list[str], own: list[tuple[str, ...]]) -> tu
     """Return the embeddings of the known names, and what each stands for, ``(names, sounds)``.
 
     A name of AudioSet stands for its class. Both networks hear what our own learned: its names stand for its
-    own sound and, with a weight of ``EVIDENCE``, for the classes of AudioSet with the names nearest to its first.
+    own sound and, with a weight of ``EVIDENCE``, for the classes of AudioSet with the names nearest to it.
     """
     known, classes = known_names(audioset, own), known_names(audioset)
     found = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET + len(own)).float()
-    cosines = sentences(text, [names[0] for names in own]) @ sentences(text, [name for name, _ in classes]).T
+    firsts = sentences(text, [names[0] for names in own])
+    cosines = firsts @ sentences(text, [name for name, _ in classes]).T
     of_class = one_hot(torch.tensor([sound for _, sound in classes]), AUDIOSET).float()
     near = torch.softmax(SHARPNESS * cosines, dim=1) @ of_class
     for row, (_, sound) in enumerate(known):

@@ -109,7 +109,7 @@ def test_logits_without_audio_equal_those_of_the_model(
         bank = model.embed_labels(LabelSet(["440", "a dog"]))
         (clip,) = embed_clips(model, [write_wav("a.wav", samples, model.sample_rate)], cache=False)
         (expected,) = model.logits([np.asarray(samples)], bank)
-        assert model.compare(clip.windows, bank)[0] == pytest.approx(expected, abs=0.02), model.name
+        assert model.compare(clip.windows, bank)[0] == pytest.approx(expected, abs=0.05), model.name
         # and the model itself is as before
         assert model.logits([samples], bank)[0] == pytest.approx(expected)
 

@@ -22,7 +22,7 @@ def labels(
             "-c",
             metavar="NAMES",
             rich_help_panel=common.LABELS,
-            help="Labels separated by commas: print the nearest class names of an audio classifier.",
+            help="Labels separated by commas: print the nearest names that a model knows.",
             show_default=False,
         ),
     ] = None,

@@ -126,10 +126,15 @@ class Classifier(LogitsByComparing):
 
     @cached_property
     def _name_embeddings(self) -> np.ndarray:
-        return _bundled_nano().sentences(self.known_names)
+        return self._sentences(self.known_names)
 
     def _cosines(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(_bundled_nano().sentences(texts) @ self._name_embeddings.T)
+        return np.asarray(self._sentences(texts) @ self._name_embeddings.T)
+
+    @staticmethod
+    def _sentences(texts: Sequence[str]) -> np.ndarray:
+        """Return sentence embeddings ``(n_texts, dim)``, unit norm, of nano's text encoder."""
+        return _bundled_nano().sentences(texts)
 
 
 @cache

@@ -6,8 +6,8 @@ It knows several hundred sounds by name. A label is scored by those whose names 
   ESC-50, instruments, alarms and the like (``tower.py``). The embedding of a frame says of each sound by how
   many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``.
 - Text: a small sentence encoder. A known name weighs ``softmax(SHARPNESS * cosine)`` (ConSE: Norouzi et al.,
-  ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and, less,
-  for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
+  ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and,
+  less, for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
 - The log-odds of a label in a frame are ``scale * product + bias``, with the inner product of both; the odds
   of a stretch of audio are the mean of its frames' odds.
 
