@@ -14,7 +14,7 @@ test: .venv/installed-dev
 
 # A share of the campaign of mistreatment; docs/reliability.md has the whole.
 torture: .venv/installed-dev
-	$(BIN)/python benchmarks/torture.py --share 0.03
+	$(BIN)/python benchmarks/torture.py --share 0.01
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -79,6 +79,7 @@ def index(
             "--words",
             help="Store what the model of speech hears, too, so that 'keyword: ...' can be searched later. "
             "It never changes in an archive.",
+            rich_help_panel=ARCHIVE,
         ),
     ] = False,
     keyword_model: common.KeywordModel = "nano-keyword",
