@@ -7,6 +7,7 @@ import gradio as gr
 
 from zsaudio.app import text
 from zsaudio.app.desk import Desk, Desks, parse_labels
+from zsaudio.app.panels import drawn, status
 from zsaudio.archive.archive import Archive
 from zsaudio.archive.matches import Match
 from zsaudio.archive.review import Candidate
@@ -28,19 +29,8 @@ def archive_tab(desks: Desks) -> None:
             search = gr.Button("Search", variant="primary", elem_id="archive-search")
             learn = gr.Button("Learn from the answers", elem_id="archive-learn")
         with gr.Column(scale=3, min_width=320):
-            state = gr.HTML(
-                text.note(f"Archive: {desks.settings.archive}"),
-                apply_default_css=False,
-                elem_classes="zs-status",
-                elem_id="archive-state",
-            )
-            hits = gr.HTML(
-                "",
-                html_template="<div></div>",
-                js_on_load="zsaudio.hits(element, props, watch)",
-                apply_default_css=False,
-                elem_id="archive-hits",
-            )
+            state = status(f"Archive: {desks.settings.archive}", "archive-state")
+            hits = drawn("hits", "archive-hits")
 
     def searched(request: gr.Request, words: str, like: str | None, number: float) -> Answer:
         """Search the archive."""

@@ -5,6 +5,7 @@ import json
 import gradio as gr
 
 from zsaudio.app.desk import Desk, Desks
+from zsaudio.app.panels import drawn
 from zsaudio.app.recordings_tab import controls
 
 
@@ -14,13 +15,7 @@ def live_tab(desks: Desks) -> gr.HTML:
         with gr.Column(scale=1, min_width=290):
             inputs = controls(desks.settings, "live")
         with gr.Column(scale=3, min_width=320):
-            panel = gr.HTML(
-                "",
-                html_template="<div></div>",
-                js_on_load="zsaudio.live(element, props, watch)",
-                apply_default_css=False,
-                elem_id="live",
-            )
+            panel = drawn("live", "live")
 
     def chosen(request: gr.Request, labels: str, threshold: float, sensitivity: float) -> str:
         return live_value(desks.of(request.session_hash), labels, threshold, sensitivity)

@@ -3,13 +3,7 @@
 (() => {
   const FORMATS = ["csv", "tsv", "jsonl", "audacity", "raven", "rttm", "vtt", "srt", "textgrid", "table"];
 
-  function make(parent, tag, name = "", text = "") {
-    const element = document.createElement(tag);
-    if (name) element.className = name;
-    if (text) element.textContent = text;
-    parent.append(element);
-    return element;
-  }
+  const { make } = window.ZsViewer;
 
   function downloads(parent, address) {
     const line = make(parent, "p", "zs-downloads", "Download ");

@@ -11,6 +11,7 @@ from gradio.utils import get_upload_folder
 
 from zsaudio.app import text
 from zsaudio.app.desk import Desk, Desks, Recording, Settings, in_folder, recordings_in, uploaded
+from zsaudio.app.panels import drawn, status
 from zsaudio.audio.reader import AUDIO_SUFFIXES
 from zsaudio.errors import AudioError, ZsaudioError
 from zsaudio.labels import builtin_label_sets
@@ -45,19 +46,8 @@ def recordings_tab(desks: Desks) -> None:
             choice = gr.Dropdown(
                 [], label="Recording", visible=False, interactive=True, elem_id="recording", container=True
             )
-            state = gr.HTML(
-                text.note("Drop recordings on the left."),
-                apply_default_css=False,
-                elem_classes="zs-status",
-                elem_id="state",
-            )
-            viewer = gr.HTML(
-                "",
-                html_template="<div></div>",
-                js_on_load="zsaudio.recordings(element, props, watch)",
-                apply_default_css=False,
-                elem_id="viewer",
-            )
+            state = status("Drop recordings on the left.", "state")
+            viewer = drawn("recordings", "viewer")
     shown, sliders = [choice, viewer, state], [threshold, sensitivity]
 
     def opened(

@@ -487,5 +487,6 @@
     return text.slice(0, end) + "…";
   }
 
+  Viewer.make = make;
   window.ZsViewer = Viewer;
 })();

@@ -1,0 +1,21 @@
+"""The two kinds of HTML on the page: a line that says how things stand, and a part that ``page.js`` draws."""
+
+import gradio as gr
+
+from zsaudio.app import text
+
+
+def status(said: str, name: str) -> gr.HTML:
+    """Return the line of a tab that says how things stand, first ``said``."""
+    return gr.HTML(text.note(said), apply_default_css=False, elem_classes="zs-status", elem_id=name)
+
+
+def drawn(function: str, name: str) -> gr.HTML:
+    """Return a part that a function of ``page.js`` draws, of the JSON that is its value."""
+    return gr.HTML(
+        "",
+        html_template="<div></div>",
+        js_on_load=f"zsaudio.{function}(element, props, watch)",
+        apply_default_css=False,
+        elem_id=name,
+    )
