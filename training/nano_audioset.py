@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch import nn
+from torch.nn.functional import one_hot
 
-from training.data import FREE, Sound, esc50, others, read_waveform
+from training.data import FREE, esc50, others, read_waveform
+from training.mixtures import fit, mixtures
 from training.nano_names import ESC50, known_names
 from training.nano_text import load_text, sentences
 from training.yamnet import read_yamnet
@@ -52,35 +53,6 @@ def in_spreads(audio: NanoAudio, waves: list[np.ndarray]) -> None:
     rows.bias.copy_((rows.bias - middle) / spread)
 
 
-def mixtures(sounds: list[Sound], count: int, seed: int = 1) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return mixtures of two or three clips of ESC-50 and which classes are there, ``(count, 50)``."""
-    rng, found, truth = np.random.default_rng(seed), [], np.zeros((count, len(ESC50)), bool)
-    for row in range(count):
-        chosen = [sounds[i] for i in rng.choice(len(sounds), rng.integers(2, 4), replace=False)]
-        waves = [read_waveform(sound.path, yamnet.RATE) for sound in chosen]
-        levels = [10 ** (rng.uniform(-5, 5) / 20) / max(1e-4, float(np.sqrt(np.mean(w**2)))) for w in waves]
-        mixed = np.sum([level * wave for level, wave in zip(levels, waves, strict=True)], axis=0)
-        found.append((mixed * 0.3 / np.abs(mixed).max()).astype(np.float32))
-        truth[row, [ESC50.index(sound.category) for sound in chosen]] = True
-    return found, truth
-
-
-def fit(outputs: list[Tensor], truth: np.ndarray) -> tuple[float, float]:
-    """Return the scale and bias that make the pooled odds of frames ``(frames, names)`` most likely."""
-    target, found = torch.from_numpy(truth).float(), torch.tensor([1.0, -4.0], requires_grad=True)
-    optimizer = torch.optim.LBFGS([found], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        logits = [(found[0] * own + found[1]).logsumexp(0) - np.log(len(own)) for own in outputs]
-        loss = binary_cross_entropy_with_logits(torch.stack(logits), target)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return round(found[0].item(), 4), round(found[1].item(), 4)
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -93,7 +65,7 @@ def main() -> None:
     with torch.inference_mode():
         in_spreads(audio, [read_waveform(sound.path, yamnet.RATE) for sound in free])
         rng, strangers = np.random.default_rng(0), others(options.data, options.work)
-        waves, truth = mixtures(free, MIXTURES)
+        waves, truth = mixtures(free, ESC50, MIXTURES, seed=1)
         waves += [
             read_waveform(strangers[i].path, yamnet.RATE)[: 5 * yamnet.RATE]
             for i in rng.choice(len(strangers), OTHERS, replace=False)
@@ -109,7 +81,7 @@ def main() -> None:
         outputs = [
             audio.audioset(torch.from_numpy(wave)[None])[0].clamp(LOWEST, HIGHEST) @ labels for wave in waves
         ]
-    scale, bias = fit([own.clone() for own in outputs], truth)
+    scale, bias = (round(value, 4) for value in fit([own.numpy() for own in outputs], truth))
     state = {
         name: value for name, value in audio.state_dict().items() if name.startswith(("yamnet", "audioset"))
     }

@@ -27,9 +27,9 @@ import numpy as np
 import soundfile
 import torch
 from scipy.special import expit
-from torch import Tensor
 
 from training.data import FREE, Sound, esc50, others, partition, read_waveform
+from training.mixtures import fit, mixtures
 from training.nano_audio import read_captions
 from training.nano_network import TrainedAudio
 from training.nano_text import heldout_cosines, load_text, sentences
@@ -90,35 +90,9 @@ def mixture_scores(
     model: Nano | Checkpoint, sounds: list[Sound], names: list[str], count: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return cosines of frames to names, and what is there, for mixtures of two or three sounds."""
-    rng = np.random.default_rng(0)
+    mixed, truth = mixtures(sounds, names, count, seed=0)
     text = model.encode_text(names)
-    waves = [read_waveform(sound.path, 16000) for sound in sounds]
-    waves = [wave / max(1e-4, np.sqrt(np.mean(wave**2))) for wave in waves]
-    cosines, truth = [], np.zeros((count, len(names)), bool)
-    for row in range(count):
-        chosen = rng.choice(len(sounds), rng.integers(2, 4), replace=False)
-        mixed = sum(waves[i] * 10 ** (rng.uniform(-5, 5) / 20) for i in chosen)
-        mixed = (mixed * 0.3 / np.abs(mixed).max()).astype(np.float32)
-        cosines.append(model.encode_audio([mixed])[0] @ text.T)
-        truth[row, [names.index(sounds[i].category) for i in chosen]] = True
-    return cosines, truth
-
-
-def fit(cosines: list[np.ndarray], truth: np.ndarray, scale: float, bias: float) -> tuple[float, float]:
-    """Return the scale and bias that make the pooled odds most likely."""
-    frames, target = torch.from_numpy(np.stack(cosines)), torch.from_numpy(truth).float()
-    values = torch.tensor([scale, bias], requires_grad=True)
-    optimizer = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        logits = (values[0] * frames + values[1]).logsumexp(1) - np.log(frames.shape[1])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return values[0].item(), values[1].item()
+    return [model.encode_audio([wave])[0] @ text.T for wave in mixed], truth
 
 
 def unknown_windows() -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ class TrainedText(nano.NanoText):
     map: Tensor
     known: Tensor
     attribute_names: Tensor
-    table: Tensor
+    attributes: Tensor
 
     def __init__(self) -> None:
         super().__init__(nano.NanoConfig())
@@ -101,7 +101,7 @@ class TrainedText(nano.NanoText):
         self.register_buffer("map", torch.eye(dim, space.text_dim))
         self.register_buffer("known", torch.zeros(1, space.text_dim))
         self.register_buffer("attribute_names", torch.zeros(1, space.text_dim))
-        self.register_buffer("table", torch.zeros(1, space.attributes))
+        self.register_buffer("attributes", torch.zeros(1, space.attributes))
         self.similar = space.similar
 
     def project(self, sentence: Tensor) -> Tensor:
@@ -111,13 +111,13 @@ class TrainedText(nano.NanoText):
     def semantic_embedding(self, sentence: Tensor) -> Tensor:
         """Return sentence embeddings concatenated with predicted attributes of the sound.
 
-        The attributes are the mean of those of a few hundred everyday sounds (``table``, centred), weighted
-        by the similarity of their names (``attribute_names``) with the text. Attributes connect classes as in
-        Lampert, Nickisch & Harmeling, CVPR 2009.
+        The attributes are the mean of those of a few hundred everyday sounds (``attributes``, centred),
+        weighted by the similarity of their names (``attribute_names``) with the text. Attributes connect
+        classes as in Lampert, Nickisch & Harmeling, CVPR 2009.
         """
         unit = normalize(sentence - self.center, dim=-1)
         weights = torch.softmax(unit @ self.attribute_names.T / NEARNESS, dim=-1)
-        return semantic_vector(unit, weights @ self.table)
+        return semantic_vector(unit, weights @ self.attributes)
 
     def label_embedding(self, sentence: Tensor) -> Tensor:
         """Return embeddings for both heads: the more like a learned text, the more for the first."""

@@ -245,7 +245,7 @@ def read_attributes(student: TrainedText) -> None:
     """Give a student that has its map zsaudio's table of attributes."""
     table = AttributeTable.builtin()
     values = torch.from_numpy(table.values).float()
-    student.table = values - values.mean(0)
+    student.attributes = values - values.mean(0)
     student.attribute_names = normalize(sentences(student, list(table.names)) - student.center, dim=-1)
 
 
@@ -278,7 +278,7 @@ def load_text(work: Path) -> TrainedText:
     """Return the trained student with its map."""
     student = TrainedText()
     state = torch.load(work / "text.pt")
-    for name in {"attribute_names", "table"} & state.keys():  # as long as the table of attributes
+    for name in {"attribute_names", "attributes"} & state.keys():  # as long as the table of attributes
         setattr(student, name, state[name])
     student.load_state_dict(state, strict=False)
     return student.eval()

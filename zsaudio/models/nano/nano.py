@@ -132,11 +132,11 @@ class NanoText(nn.Module):
         return normalize((x * keep).sum(1) / keep.sum(1), dim=-1)
 
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return the weights of the known sounds, ``(batch, dim)``, which sum to one."""
+        """Return the weights of the known sounds, ``(batch, dim)``."""
         return self.weigh(self.sentence(tokens, padding))
 
     def weigh(self, sentence: Tensor) -> Tensor:
-        """Return the weights of the known sounds for sentence embeddings."""
+        """Return the weights of the known sounds ``(batch, dim)`` for sentence embeddings."""
         return torch.softmax(SHARPNESS * sentence @ self.names.T, dim=-1) @ self.table
 
 

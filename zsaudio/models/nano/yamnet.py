@@ -6,7 +6,6 @@ with a dilation after it, so that it gives features every 0.16 s in place of one
 normalisation is folded into the convolutions.
 """
 
-import librosa
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -28,7 +27,12 @@ PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)]
 
 
 def mel_filters() -> Tensor:
-    """Return the mel filters ``(FFT // 2 + 1, BANDS)``: HTK's scale, 125 to 7,500 Hz."""
+    """Return the mel filters ``(FFT // 2 + 1, BANDS)``: HTK's scale, 125 to 7,500 Hz.
+
+    For training; the filters are stored with the weights.
+    """
+    import librosa  # slow to import, and not needed to load the weights
+
     filters = librosa.filters.mel(
         sr=RATE, n_fft=FFT, n_mels=BANDS, fmin=125.0, fmax=7500.0, htk=True, norm=None
     )
