@@ -184,8 +184,7 @@ class Nano(LogitsByComparing):
         self.device = resolve_device(device)
         mel = yamnet.LogMagnitudes(weights.pop("yamnet.filters"))
         tower_mel = front_end(TowerConfig(), weights.pop("mel.filters"))
-        with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
-            self.audio, self.text = NanoAudio(config, mel, tower_mel), NanoText(config)
+        self.audio, self.text = NanoAudio(config, mel, tower_mel), NanoText(config)
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
             own = {n.removeprefix(prefix): value for n, value in weights.items() if n.startswith(prefix)}
             load_weights(tower, own, folder)
