@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from conftest import ToneModel, approx, tone
+from tone_encoder import ToneEncoder
 from tone_speech import ToneSpeech
 
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -27,6 +28,36 @@ def recognizer() -> Recognizer:
 def test_tags_are_sorted_and_scored(recognizer: Recognizer) -> None:
     tags = recognizer.tag(tone(1000, 1.0), sample_rate=16_000)
     assert [(tag.label, tag.score) for tag in tags] == [("1000", SURE), ("440", ABSENT)]
+
+
+def test_embeddings_are_what_labels_are_compared_with() -> None:
+    model = ToneEncoder()
+    recognizer = Recognizer(["400 Hz", "keyword: abc", "1600 Hz"], model, keyword_model=ToneSpeech())
+    sound = np.concatenate([tone(400, 2.0), tone(1600, 1.0)])
+    embedded = recognizer.embed(sound, 16_000)
+    assert embedded.vectors.shape == (12, model.dim) and embedded.vectors.dtype == np.float16
+    assert embedded.onsets.tolist() == [0.25 * number for number in range(12)]
+    assert embedded.offsets.tolist() == [0.25 * number for number in range(1, 13)]
+    assert embedded.loudness == approx(np.full(12, -9.03), abs=0.01)  # a sine of 0.5
+    labels = recognizer.embed_labels()  # of the sounds, in order
+    assert labels.shape == (2, model.dim)
+    nearest = (embedded.vectors.astype(np.float32) @ labels.T).argmax(axis=1)
+    assert nearest.tolist() == [0] * 8 + [1] * 4
+    # a longer hop gives means
+    assert recognizer.embed(sound, 16_000, hop_s=1.0).offsets.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_embeddings_need_a_model_that_has_them(recognizer: Recognizer) -> None:
+    for ask in (lambda: recognizer.embed(tone(440, 1.0), 16_000), recognizer.embed_labels):
+        with pytest.raises(OptionError, match="gives no embeddings"):
+            ask()
+    words = Recognizer(["keyword: abc"], keyword_model=ToneSpeech())
+    with pytest.raises(OptionError, match="tone-speech gives no embeddings"):
+        words.embed_labels()
+    with pytest.raises(OptionError, match="hop must be above 0"):
+        Recognizer(["400 Hz"], ToneEncoder()).embed(tone(400, 1.0), 16_000, hop_s=0.0)
+    with pytest.raises(AudioError):
+        Recognizer(["400 Hz"], ToneEncoder()).embed("nowhere.wav")
 
 
 def test_both_sounds_can_be_there(recognizer: Recognizer) -> None:

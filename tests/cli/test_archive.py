@@ -87,6 +87,29 @@ def test_formats_that_hold_one_recording(zs: Run, form: str) -> None:
     assert len([path for path in Path("out").rglob("*") if path.is_file()]) == 2
 
 
+def test_files_are_not_replaced_unless_asked(zs: Run) -> None:
+    zs("index", "in", "-a", "A")
+    Path("O").mkdir()
+    for how in (("-o", "out"), ("--review", "out.csv"), ("-O", "O", "-f", "srt")):
+        command = "search", "A", "400 Hz", "--min-score", 0.5, *how
+        if how[0] == "--review":
+            command = "search", "A", "400 Hz", *how
+        assert zs(*command).code == 0
+        kept = {path: path.read_bytes() for path in [*Path().glob("out*"), *Path("O").rglob("*.srt")]}
+        again = zs(*command)
+        assert again.code == 2 and again.err[-1].endswith("exists; --overwrite replaces it"), again.err
+        assert all(path.read_bytes() == content for path, content in kept.items())
+        assert zs(*command, "--overwrite").code == 0
+    Path("notes").write_text("mine")
+    for command in (
+        ("count", "A", "-l", "400 Hz"),
+        ("describe", "in"),
+        ("calibrate", "nano", "in", "-l", "rain"),
+    ):
+        assert zs(*command, "-o", "notes").err == ["zsaudio: notes: exists; --overwrite replaces it"]
+    assert Path("notes").read_text() == "mine"
+
+
 def test_by_sound(zs: Run) -> None:
     zs("index", "in", "-a", "A")
     ran = zs("search", "A", "--like", "in/c.wav@2.1-3.4", "-k", 1, "-f", "csv")

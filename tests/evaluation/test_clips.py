@@ -119,6 +119,9 @@ class TestCommand:
         names = {path.name for path in (tmp_path / "report").iterdir()}
         assert names == {"results.json", "confusion.png", "reliability.png"}
         assert json.loads((tmp_path / "report" / "results.json").read_text()) == [result]
+        code, _, err = self.run(tones, "-o", tmp_path / "report")
+        assert code != 0 and "results.json: exists; --overwrite replaces it" in err
+        assert self.run(tones, "-o", tmp_path / "report", "--overwrite")[0] == 0
 
     def test_without_matplotlib_all_but_the_pictures_is_written(
         self, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -85,5 +85,5 @@ def test_on_the_command_line(zs: Run, data: Path, tmp_path: Path) -> None:
     (entry,) = yaml.safe_load(target.read_text(encoding="utf-8"))["labels"]
     assert entry["name"] == "keyword: dobar večer" and "/" in entry["prompts"][0]
     assert LabelSet.from_file(target).names == ("keyword: dobar večer",)
-    assert "name a new file" in zs("adapt", "nano-keyword", data, "-o", target).err[0]
+    assert "--overwrite replaces it" in zs("adapt", "nano-keyword", data, "-o", target).err[0]
     assert "ends in .yaml" in zs("adapt", "nano-keyword", data, "-o", tmp_path / "model").err[0]

@@ -230,8 +230,14 @@ class TestCommand(ToneCommand):
             "tag", tones / "150" / "0.wav", "--labels", "150,4800", "--model", out, "-f", "csv"
         )
         assert code == 0 and ",150," in text.splitlines()[1]
-        # the same command may write the model again, but nothing else
-        assert self.run("train", tones, "-o", out, *how)[0] == 0
+        before = (out / "model.safetensors").read_bytes()
+        code, _, err = self.run("train", tones, "-o", out, *how)
+        assert code != 0 and "model.safetensors: exists; --overwrite replaces it" in err
+        assert self.run("adapt", "nano", tones, "-o", out)[0] != 0
+        assert (out / "model.safetensors").read_bytes() == before
+        assert self.run("train", tones, "-o", out, "--overwrite", *how)[0] == 0
+        (out / "unfinished.pt").touch()
+        assert "--resume goes on with it" in self.run("train", tones, "-o", out, *how)[2]
 
     @pytest.mark.parametrize("method", ["ranking", "contrastive"])
     def test_other_methods(self, tones: Path, tmp_path: Path, method: str) -> None:

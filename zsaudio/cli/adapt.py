@@ -38,6 +38,7 @@ def adapt(
             rich_help_panel=common.OUTPUT,
         ),
     ],
+    overwrite: common.Overwrite = False,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     split: Split = None,
@@ -98,9 +99,9 @@ def adapt(
     """
     common.set_verbosity(verbose, quiet)
     if model == "nano-keyword":
-        _adapt_keywords(data, output, split, device)
+        _adapt_keywords(data, output, overwrite, split, device)
         return
-    check_output(output)
+    check_output(output, overwrite)
     if (Path(model) / "archive.json").is_file():
         _adapt_archive(model, Path(data), output, device, dtype, strength, sharpness)
         return
@@ -140,12 +141,11 @@ def adapt(
         sys.exit(1)
 
 
-def _adapt_keywords(data: str, output: Path, split: list[str] | None, device: str) -> None:
+def _adapt_keywords(data: str, output: Path, overwrite: bool, split: list[str] | None, device: str) -> None:
     """Make keywords of recordings of words, a class each; write them as a label file."""
     if output.suffix not in (".yaml", ".yml"):
         raise OptionError(f"{output}: keywords are written as a label file; name one that ends in .yaml")
-    if output.exists():
-        raise OptionError(f"{output}: is there already; name a new file")
+    common.refuse_to_replace(output, overwrite)
     dataset = read_labelled(data, split)
     from zsaudio.files import write_atomically
     from zsaudio.learning.keywords import learn_keywords

@@ -53,6 +53,7 @@ def calibrate(
             rich_help_panel=common.OUTPUT,
         ),
     ] = None,
+    overwrite: common.Overwrite = False,
     keyword_model: common.KeywordModel = "nano-keyword",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -68,6 +69,7 @@ def calibrate(
     Example: zsaudio calibrate nano night-without-events/ --labels "glass breaking, siren" -o labels.yaml
     """
     common.set_verbosity(verbose, quiet)
+    common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]

@@ -416,6 +416,14 @@ class _Stdout(io.TextIOBase):
         sys.stdout.flush()
 
 
+def refuse_to_replace(path: Path | None, overwrite: bool) -> None:
+    """Raise OptionError where a file, or a folder, with something in it would be replaced."""
+    if path is None or overwrite:
+        return
+    if (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size):
+        raise OptionError(f"{path}: exists; --overwrite replaces it")
+
+
 def refuse_input_as_output(path: Path, inputs: Iterable[str], option: str = "--output") -> None:
     """Raise OptionError where an option would overwrite a recording."""
     if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):

@@ -65,6 +65,7 @@ def count(
         ),
     ] = CountFormat.table,
     output: common.Output = None,
+    overwrite: common.Overwrite = False,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
     quiet: common.Quiet = False,
@@ -76,6 +77,7 @@ def count(
     Example: zsaudio count my-archive --labels @animals --by hour
     """
     common.set_verbosity(verbose, quiet)
+    common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template)
     where = read_where(path, since, until, hours)
 

@@ -40,6 +40,7 @@ def describe(
         ),
     ] = DescribeFormat.text,
     output: common.Output = None,
+    overwrite: common.Overwrite = False,
     recursive: common.Recursive = True,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
@@ -50,6 +51,7 @@ def describe(
     Example: zsaudio describe recordings/ --format jsonl -o descriptions.jsonl
     """
     common.set_verbosity(verbose, quiet)
+    common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template, default=common.EVERYDAY)
     found = list(common.find_recordings(inputs, recursive))
     paths = [item for item in found if isinstance(item, str)]

@@ -130,6 +130,7 @@ def evaluate(
             rich_help_panel=common.OUTPUT,
         ),
     ] = None,
+    overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
     debug: common.Debug = False,
@@ -145,6 +146,8 @@ def evaluate(
     from zsaudio.labels import LabelSet
     from zsaudio.models.registry import load_model
 
+    if output is not None:
+        common.refuse_to_replace(output / "results.json", overwrite)
     draws = output is not None and _can_draw(output)  # before the work, not after it
     options = DetectionOptions(threshold=threshold)
     dataset = read_labelled(data, split)

@@ -157,6 +157,7 @@ def search(
             rich_help_panel=common.OUTPUT,
         ),
     ] = None,
+    overwrite: common.Overwrite = False,
     clips: common.Clips = None,
     margin: common.Margin = 0.5,
     plot: Annotated[
@@ -206,6 +207,8 @@ def search(
     form = EVENT_FORMATS[format.value]
     if output and output_dir:
         raise OptionError("give --output for one file or --output-dir for a file per recording, not both")
+    for target in (output, review):
+        common.refuse_to_replace(target, overwrite)
     asked = _labels(words, labels, labels_file, template)
     where = read_where(path, since, until, hours)
     given = {"smooth_s": smooth, "merge_gap_s": merge_gap}
@@ -231,7 +234,7 @@ def search(
         common.message(
             f"{archive}: no match" + (f" of {min_score:g} or more" if min_score is not None else "")
         )
-    _write(found, format.value, form, output, output_dir)
+    _write(found, format.value, form, output, output_dir, overwrite)
     unread = _cut(list(found.by_clip()), clips, margin) if clips else []
     if plot is not None:
         from zsaudio.archive.plot import draw_activity
@@ -358,7 +361,12 @@ def _cut(clips: list["ClipEvents"], folder: Path, margin_s: float) -> list[str]:
 
 
 def _write(
-    found: "Matches", name: str, form: "Format[ClipEvents]", output: Path | None, output_dir: Path | None
+    found: "Matches",
+    name: str,
+    form: "Format[ClipEvents]",
+    output: Path | None,
+    output_dir: Path | None,
+    overwrite: bool,
 ) -> None:
     from zsaudio.files import write_atomically
     from zsaudio.output.formats import Place
@@ -372,10 +380,12 @@ def _write(
         clips = list(found.by_clip())
         targets = mirrored([clip.clip for clip in clips], [], form.suffix) if clips else {}
         place = Place(clock=clock)
+        for target in targets.values():
+            common.refuse_to_replace(output_dir / target, overwrite)
         for clip in clips:
-            target = output_dir / targets[clip.clip]
-            with writing(target):
-                write_atomically(target, encoded(form.header(place) + form.write(clip, place)))
+            path = output_dir / targets[clip.clip]
+            with writing(path):
+                write_atomically(path, encoded(form.header(place) + form.write(clip, place)))
         return
     if len(clips) > 1 and not form.combines:
         raise OptionError(f"{name} holds one recording, and there are {len(clips)}: use --output-dir")

@@ -56,6 +56,7 @@ def train(
             rich_help_panel=common.OUTPUT,
         ),
     ],
+    overwrite: common.Overwrite = False,
     model: common.ModelName = "nano",
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -182,7 +183,7 @@ def train(
     Example: zsaudio train recordings/ --holdout-classes 3 -o my-model
     """
     common.set_verbosity(verbose, quiet)
-    check_output(output)
+    check_output(output, overwrite, resume)
     from zsaudio.evaluation.datasets import read_dataset
     from zsaudio.learning.train import train as run
 
@@ -250,13 +251,19 @@ def print_comparison(comparison: "Comparison | None", model: str) -> None:
         print(line)
 
 
-def check_output(folder: Path) -> None:
-    """Refuse a folder with something else in it."""
+def check_output(folder: Path, overwrite: bool, resume: bool = False) -> None:
+    """Refuse a folder with something else in it, and, unless asked, with a model or what becomes one."""
     if folder.is_file():
         raise OptionError(f"{folder}: is a file; name a folder for the model")
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if names and STATE not in names and not names >= OUR_FILES:
         raise OptionError(f"{folder}: holds something else than a model; name a new folder")
+    if STATE in names and not (resume or overwrite):
+        raise OptionError(
+            f"{folder}: training was interrupted; --resume goes on with it, --overwrite starts again"
+        )
+    if not resume:
+        common.refuse_to_replace(folder / "model.safetensors", overwrite)
 
 
 def _show_epoch(done: int, total: int) -> None:
