@@ -9,8 +9,9 @@ INSTALL = python -m pip install --quiet --disable-pip-version-check --no-compile
 demo: .venv/installed
 	$(BIN)/zsaudio tag examples/audio --labels-file examples/labels.txt --top-k 3
 
+# Files of tests side by side, one a core, each with one thread.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # A share of the campaign of mistreatment; docs/reliability.md has the whole.
 torture: .venv/installed-dev
