@@ -28,7 +28,7 @@ def test_a_changed_byte_is_found(weights: Path) -> None:
     check_files(weights)
     (weights / "a").write_bytes(b"weightt")
     check_files.cache_clear()
-    with pytest.raises(ModelError, match=r"a: damaged \(its checksum.*install zsaudio again"):
+    with pytest.raises(ModelError, match=r"a: damaged \(its checksum.*make it again"):
         check_files(weights)
 
 
@@ -50,9 +50,19 @@ def test_loading_checks(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         registry.load_keyword_model("nano-keyword")
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
-def test_a_damaged_copy_of_nano_is_one_line(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors", "names.csv", "config.json"])
+def test_a_damaged_copy_of_nano_is_found_by_its_checksums(name: str, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(BUNDLED / "nano", tmp_path / "nano"))
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"nano.{name}: damaged \(its checksum is not that of SHA256SUMS\)"):
+        registry.load_model(str(copy))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_a_damaged_copy_of_nano_without_checksums_is_one_line(name: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(BUNDLED / "nano", tmp_path / "nano", ignore=lambda *_: {"SHA256SUMS"}))
     (copy / name).write_bytes((copy / name).read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"nano: damaged, or of another version of zsaudio \(") as caught:
         registry.load_model(str(copy))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import tone
+from safetensors.numpy import load_file, save_file
 from tone_encoder import ToneCommand
 
 FREQUENCIES = ("300", "700", "1500", "3400")
@@ -97,3 +98,30 @@ class TestFolder(ToneCommand):
         (folder / "config.json").write_text(damage.replace("KIND", kind))
         code, _, err = self.run("tag", recording, "-l", "300", "-m", folder)
         assert code != 0 and f"{kind}: damaged, or written by another version of zsaudio" in err
+
+    def test_a_changed_byte_of_the_weights(self, kind: str, folder: Path, recording: Path) -> None:
+        content = bytearray((folder / "model.safetensors").read_bytes())
+        content[-2] ^= 64
+        (folder / "model.safetensors").write_bytes(content)
+        code, _, err = self.run("tag", recording, "-l", "300", "-m", folder)
+        assert code != 0 and f"{kind}/model.safetensors: damaged (its checksum" in err
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -1e30])
+    def test_numbers_that_were_never_learned(
+        self, kind: str, folder: Path, recording: Path, value: float
+    ) -> None:
+        (folder / "SHA256SUMS").unlink()  # as a folder of an earlier version
+        arrays = load_file(folder / "model.safetensors")
+        name = "mean" if kind == "trained" else "keys"
+        arrays[name].flat[0] = value
+        save_file(arrays, folder / "model.safetensors")
+        code, out, err = self.run("tag", recording, "-l", "300", "-m", folder)
+        assert (code != 0, out) == (True, "") and f"({name} is " in err
+
+    def test_a_setting_that_was_never_learned(self, kind: str, folder: Path, recording: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        where, name = (config["seen"], "scale") if kind == "trained" else (config, "strength")
+        where[name] = 1e300
+        (folder / "config.json").write_text(json.dumps(config))
+        code, _, err = self.run("tag", recording, "-l", "300", "-m", folder)
+        assert code != 0 and f"({name} is 1e+300); make it again" in err

@@ -182,7 +182,9 @@ def load_model(model: str, *, device: str = "auto", dtype: str = "auto") -> Mode
         return FAMILIES[f"zsaudio-{model}"]("", device, dtype)
     source = model if info is None or info.source is None else info.source
     from zsaudio.models.checkpoint import read_config
+    from zsaudio.models.checksums import check_files
 
+    check_files(Path(source))  # of a folder that has any
     config = read_config(source)
     kind = config.get("model_type")
     loader = model_families().get(str(kind))
@@ -222,11 +224,13 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
             "checkpoint (owner/name), or a local folder"
         )
     from zsaudio.models.checkpoint import read_config
+    from zsaudio.models.checksums import check_files
     from zsaudio.models.speech.ctc import CtcCheckpoint
 
     if Path(model).is_dir() and read_config(model).get("model_type") == "zsaudio-nano-keyword":
         from zsaudio.models.speech.nano_keyword import NanoKeyword
 
+        check_files(Path(model))
         with _naming(model):
             return NanoKeyword(Path(model), device)
     return CtcCheckpoint(model, device)
@@ -235,7 +239,7 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
 def _check_bundled(name: str) -> None:
     from zsaudio.models.checksums import check_files
 
-    check_files(Path(__file__).parent / "weights" / name)
+    check_files(Path(__file__).parent / "weights" / name, "install zsaudio again")
 
 
 def where_is(info: ModelInfo) -> str:

@@ -12,7 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from zsaudio.errors import ModelError, ZsaudioError
 from zsaudio.models.base import Encoder, Model
+from zsaudio.models.checksums import write_sums
 from zsaudio.models.identity import probe, same_encoder
+
+_HUGE = 1e6
 
 
 @contextmanager
@@ -51,6 +54,7 @@ def write_folder(
     """
     stored = {"probe": probe(base), **arrays}
     save_file({name: np.ascontiguousarray(a) for name, a in stored.items()}, folder / "model.safetensors")
+    write_sums(folder, "model.safetensors")
     named = str(Path(source).resolve()) if Path(source).is_dir() else source
     config = {"model_type": model_type, "base": named, **settings}
     # Last, so that a folder with a config is a whole model.
@@ -66,10 +70,24 @@ def read_folder(
     ------
     ModelError
         If the encoder is not the one that the folder was made with.
+    ValueError
+        If a number is none that was ever written: not finite, or huge.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     base: Any = load_base(config["base"])
     arrays = load_file(folder / "model.safetensors")
+    for name, value in [*_numbers(config), *((name, np.abs(a).max(initial=0)) for name, a in arrays.items())]:
+        if not abs(value) < _HUGE:  # NaN is not, either
+            raise ValueError(f"{name} is {value:g}")
     if not same_encoder(probe(base), arrays["probe"]):
         raise ModelError(f"{folder}: was made with another version of '{config['base']}'; make it again")
     return config, arrays, base
+
+
+def _numbers(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in settings, nested ones included, each with its name."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value)
+        elif isinstance(value, (int, float)):
+            yield name, value
