@@ -69,6 +69,19 @@ print(sorted(heavy & set(sys.modules)))
     assert result.stdout.strip() == "[]"
 
 
+def test_a_page_is_built_before_torch_is_imported() -> None:
+    pytest.importorskip("gradio")
+    code = """
+import sys
+from zsaudio.app.desk import Settings
+from zsaudio.app.server import build
+build(Settings("siren", load=None))
+print(sorted({"torch", "librosa"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_it_can_be_imported_beside_a_folder_of_its_name(tmp_path: Path) -> None:
     """As from the folder that a clone is in."""
     (tmp_path / "zsaudio").mkdir()

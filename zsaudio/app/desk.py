@@ -15,18 +15,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsaudio.detection.heard import Heard
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import AudioError, LabelError, OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.output.overview import ScoreCurves, mel_spectrogram
 from zsaudio.output.scene import Spectrogram, described, scene
-from zsaudio.recognizer import Recognizer
 from zsaudio.results import ClipEvents, Event
 
 if TYPE_CHECKING:
     from zsaudio.archive.archive import Archive
     from zsaudio.archive.matches import Matches
+    from zsaudio.detection.heard import Heard
+    from zsaudio.recognizer import Recognizer
 
 MOST_DESKS = 32  # the one that was not used for longest makes room for a new one
 MOST_CHARACTERS = 20_000  # of labels
@@ -54,7 +54,7 @@ class Settings:
     """
 
     labels: str
-    load: Callable[[LabelSet], Recognizer]
+    load: Callable[[LabelSet], "Recognizer"]
     model: str = "nano"
     keyword_model: str = "nano-keyword"
     folder: Path | None = None
@@ -94,7 +94,7 @@ class Recording:
     duration_s: float = 0.0
     spectrogram: Spectrogram | None = None
     heard_s: float = 0.0  # how far the models have come
-    heard: Heard | None = None
+    heard: "Heard | None" = None
     error: str = ""
     clip: ClipEvents | None = None
     curves: ScoreCurves = field(default_factory=ScoreCurves)
@@ -109,7 +109,7 @@ class Desk:
     key: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     recordings: list[Recording] = field(default_factory=list)
     options: DetectionOptions = field(default_factory=DetectionOptions)
-    recognizer: Recognizer | None = None
+    recognizer: "Recognizer | None" = None
     labels_text: str = ""
     version: int = 0
     archive: "Archive | None" = None
@@ -122,7 +122,7 @@ class Desk:
     live_seconds: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def choose_labels(self, text: str) -> Recognizer:
+    def choose_labels(self, text: str) -> "Recognizer":
         """Take the labels that a person typed; return their recogniser."""
         with self.lock:
             if self.recognizer is None or text != self.labels_text:

@@ -12,18 +12,20 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from zsaudio.app.desk import Desk, Desks, parse_labels
-from zsaudio.detection.events import EventSession
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import AudioError, ZsaudioError
 from zsaudio.output.overview import label_colour
 from zsaudio.results import Event, FrameScores
+
+if TYPE_CHECKING:
+    from zsaudio.detection.events import EventSession
 
 WAITING_S = 5.0  # of sound that may wait for the models
 MOST_BLOCK_S = 1.0  # that goes through the models at a time
@@ -37,7 +39,7 @@ class Stream:
 
     desk: Desk
     rate: int = 0
-    session: EventSession | None = None
+    session: "EventSession | None" = None
     names: list[str] = field(default_factory=list)
     shift_s: float = 0.0  # how much sound earlier sessions took
     before_s: float = 0.0  # when the first sample of the session was, as far as it is known

@@ -1,10 +1,5 @@
 """The server: Gradio's page in the middle, zsaudio's own routes beside it, a guard around both."""
 
-import os
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 import gradio as gr
 from fastapi import FastAPI
 from gradio.utils import get_upload_folder

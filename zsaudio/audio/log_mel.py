@@ -17,15 +17,18 @@ from torch import Tensor, nn
 _FRAMES = 128
 
 
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int, low: float = 40.0) -> Tensor:
-    """Return triangular filters ``(n_fft // 2 + 1, n_mels)``, equally spaced in mel from ``low`` Hz upward.
+def mel_bands(sample_rate: int, n_mels: int, low: float = 40.0) -> np.ndarray:
+    """Return where mel bands begin and end in Hz, ``(n_mels + 2,)``: band k from k to k + 2, its peak at k + 1.
 
-    The highest ends at half the sample rate. The mel scale is that of HTK, 2595 log10(1 + f / 700).
+    They are equally spaced in mel, on the scale of HTK, 2595 log10(1 + f / 700), from ``low`` to half the sample rate.
     """
-    top = sample_rate / 2
-    mel = np.linspace(np.log1p(low / 700), np.log1p(top / 700), n_mels + 2)
-    edges = 700 * np.expm1(mel)
-    bins = np.linspace(0, top, n_fft // 2 + 1)[:, None]
+    return 700 * np.expm1(np.linspace(np.log1p(low / 700), np.log1p(sample_rate / 2 / 700), n_mels + 2))
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, low: float = 40.0) -> Tensor:
+    """Return triangular filters for ``mel_bands``, ``(n_fft // 2 + 1, n_mels)``."""
+    edges = mel_bands(sample_rate, n_mels, low)
+    bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
     rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(0.0, np.minimum(rise, fall))

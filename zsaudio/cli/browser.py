@@ -106,7 +106,6 @@ def browser(
         max_bytes=max_mb * 2**20,
         max_hours=max_hours,
     )
-    threading.Thread(target=load.first, daemon=True).start()  # while the page is built and loaded
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings, login),
@@ -118,6 +117,7 @@ def browser(
     )
     sockets = [server.config.bind_socket()]
     sockets[0].listen()  # a browser that comes at once waits, and is not turned away
+    threading.Thread(target=load.first, daemon=True).start()  # while the browser loads the page
     address = f"http://{'localhost' if host in _LOCAL else host}:{sockets[0].getsockname()[1]}"
     common.message(f"{address} (Ctrl-C ends it)")
     if open_browser:

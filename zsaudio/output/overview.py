@@ -17,6 +17,7 @@ from zsaudio.results import ClipEvents, FrameScores
 
 MOST_LANES = 12
 BANDS = 96
+LOWEST = 50.0  # Hz
 RANGE_DB = 70.0
 COLUMNS = 1600  # about what a figure has pixels across
 _FRAMES_PER_COLUMN = 4
@@ -67,13 +68,14 @@ def mel_spectrogram(
 
     For a long recording, only a few frames per column of the picture are computed.
     """
-    import librosa
+    from zsaudio.audio.log_mel import mel_bands, mel_filters
 
     reader = AudioReader(source, sample_rate, channel)
     rate = reader.sample_rate
     size = 2 ** round(np.log2(0.045 * rate))
     step = max(size // 4, int(duration_s * rate / (COLUMNS * _FRAMES_PER_COLUMN)))
-    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=BANDS, fmin=50.0).T
+    filters = mel_filters(rate, size, BANDS, LOWEST).numpy()
+    filters /= np.maximum(filters.sum(axis=0), 1e-9)  # means, not sums; below 8 kHz some bands hold no bin
     taper = np.hanning(size).astype(np.float32)
     frames: list[np.ndarray] = []
     margin = np.zeros(size // 2, np.float32)  # frames are centred
@@ -90,8 +92,7 @@ def mel_spectrogram(
     power = np.concatenate(frames) if frames else np.zeros((1, BANDS))
     group = -(-len(power) // COLUMNS)
     power = np.stack([power[start : start + group].mean(axis=0) for start in range(0, len(power), group)])
-    centres = librosa.mel_frequencies(BANDS + 2, fmin=50.0, fmax=rate / 2)[1:-1]
-    return 10 * np.log10(np.maximum(power, 1e-12)), centres
+    return 10 * np.log10(np.maximum(power, 1e-12)), mel_bands(rate, BANDS, LOWEST)[1:-1]
 
 
 def _readable(reader: AudioReader) -> Iterator[np.ndarray]:
