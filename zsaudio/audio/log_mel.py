@@ -18,9 +18,10 @@ _FRAMES = 128
 
 
 def mel_bands(sample_rate: int, n_mels: int, low: float = 40.0) -> np.ndarray:
-    """Return where mel bands begin and end in Hz, ``(n_mels + 2,)``: band k from k to k + 2, its peak at k + 1.
+    """Return the edges of mel bands in Hz, ``(n_mels + 2,)``: band k begins at k, peaks at k + 1, ends at k + 2.
 
-    They are equally spaced in mel, on the scale of HTK, 2595 log10(1 + f / 700), from ``low`` to half the sample rate.
+    They are equally spaced from ``low`` to half the sample rate in mel, on the scale of HTK,
+    2595 log10(1 + f / 700).
     """
     return 700 * np.expm1(np.linspace(np.log1p(low / 700), np.log1p(sample_rate / 2 / 700), n_mels + 2))
 
