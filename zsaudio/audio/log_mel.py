@@ -18,7 +18,7 @@ _FRAMES = 128
 
 
 def mel_bands(sample_rate: int, n_mels: int, low: float = 40.0) -> np.ndarray:
-    """Return the edges of mel bands in Hz, ``(n_mels + 2,)``: band k begins at k, peaks at k + 1, ends at k + 2.
+    """Return the edges of mel bands in Hz, ``(n_mels + 2,)``: band k is from k to k + 2, its peak at k + 1.
 
     They are equally spaced from ``low`` to half the sample rate in mel, on the scale of HTK,
     2595 log10(1 + f / 700).
