@@ -5,7 +5,8 @@
     python benchmarks/archive.py search --sizes 100000 --others  # and LanceDB, perch-hoplite
 
 ``index`` makes a recording of some minutes and runs both commands on it in turn, each as a process of its
-own; of several turns the best counts. ``search`` makes vectors: mixtures of two embeddings of real or made
+own; of several turns the best counts, by processor time, which other work on the computer changes less.
+``search`` makes vectors: mixtures of two embeddings of real or made
 sounds and noise, mapped to ``--dim`` numbers, a recording per hour. Labels are mapped the same way. It
 measures a search for ten events, exact and by the index of ``zsaudio index --optimize``, each several times
 in one process, and the share of the 100 best vectors of an exact search that the index finds.
@@ -27,8 +28,9 @@ import soundfile
 
 from zsaudio.archive.archive import Archive
 from zsaudio.archive.query import Query, Scorer
+from zsaudio.archive.shards import NewRecording, Stored
 from zsaudio.archive.sketch import Sketch
-from zsaudio.archive.store import NewRecording, Store, Stored
+from zsaudio.archive.store import Store
 from zsaudio.evaluation.embeddings import as_encoder, embed_clips
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, own_bank
@@ -94,14 +96,20 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def best(function: Callable[[], object], turns: int = TURNS) -> float:
-    """Return the least time of some calls, in seconds."""
-    times = []
+def best(function: Callable[[], object], turns: int = TURNS) -> tuple[float, float]:
+    """Return the least time of some calls, in seconds, and the least processor time."""
+    times, used = [], []
     for _ in range(turns):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         function()
         times.append(time.perf_counter() - started)
-    return min(times)
+        used.append(time.process_time() - busy)
+    return min(times), min(used)
+
+
+def line(name: str, seconds: tuple[float, float]) -> None:
+    """Print a row of times in ms."""
+    print(f"{name:<22}{1000 * seconds[0]:8.0f} ms {1000 * seconds[1]:8.0f} ms of processor time", flush=True)
 
 
 def make_recording(path: Path, minutes: float) -> None:
@@ -139,12 +147,13 @@ def run_index(minutes: float, model: str, hop: float | None) -> None:
         for _ in range(TURNS):
             for name, command in (("detect", detect), ("index", index)):
                 shutil.rmtree(archive, ignore_errors=True)
-                started = time.perf_counter()
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                times[name].append(time.perf_counter() - started)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                times[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         size = Store(archive).n_bytes()
     least = {name: min(own) for name, own in times.items()}
-    print(f"{minutes:g} minutes at 48 kHz, {model}, best of {TURNS}")
+    print(f"{minutes:g} minutes at 48 kHz, {model}, processor time, best of {TURNS}")
     print(f"detect (8 labels)  {least['detect']:8.2f} s")
     print(f"index              {least['index']:8.2f} s   {least['index'] / least['detect']:.2f} x detect")
     print(f"an hour takes      {size / minutes * 60 / 1e6:8.2f} MB")
@@ -211,16 +220,15 @@ def run_search(n: int, model: Mapped, pool: np.ndarray, folder: Path, others: bo
     archive.search([QUESTIONS[0]])  # the disk's cache
     exact = best(lambda: archive.search([next(questions)]), TURNS + 2)
     print(f"\n{n:,} vectors of {model.dim}: {store.n_bytes() / 1e6:,.0f} MB, written in {written:.1f} s")
-    print(f"exact search          {1000 * exact:8.0f} ms")
+    line("exact search", exact)
     vectors = [shard.vectors for shard in store.shards()[0]]
-    print(f"NumPy, memory-mapped  {1000 * best(lambda: numpy_search(vectors, model)):8.0f} ms")
+    line("NumPy, memory-mapped", best(lambda: numpy_search(vectors, model)))
     if n >= 1_000_000:
         started = time.perf_counter()
         archive.optimize()
         print(f"optimize              {time.perf_counter() - started:8.0f} s")
         archive.search([QUESTIONS[0]])
-        times = [1000 * best(lambda: archive.search([next(questions)]), 1) for _ in range(20)]
-        print(f"search by the index   {min(times):8.0f} ms, median {float(np.median(times)):.0f} ms")
+        line("search by the index", best(lambda: archive.search([next(questions)]), 20))
         print(f"recall@100            {recall(store, model):8.3f}")
     if others:
         compare_others(folder, pool, n, model)
@@ -276,7 +284,7 @@ def compare_others(folder: Path, pool: np.ndarray, n: int, model: Mapped) -> Non
         table = database.create_table("v", pa.table({"vector": flat}))
         print(f"LanceDB writes in     {time.perf_counter() - started:8.1f} s")
         ask = table.search(query.astype(np.float32)).distance_type("dot").limit(10)
-        print(f"LanceDB, exact        {1000 * best(ask.to_arrow):8.0f} ms")
+        line("LanceDB, exact", best(ask.to_arrow))
     try:
         from perch_hoplite.db import sqlite_usearch_impl as hoplite
     except ImportError:
@@ -296,7 +304,7 @@ def compare_others(folder: Path, pool: np.ndarray, n: int, model: Mapped) -> Non
         database.commit()
         print(f"perch-hoplite writes  {time.perf_counter() - started:8.1f} s")
         asked = query.astype(np.float16)
-        print(f"perch-hoplite         {1000 * best(lambda: database.ui.search(asked, 10)):8.1f} ms")
+        line("perch-hoplite", best(lambda: database.ui.search(asked, 10)))
 
 
 def peak_mb() -> float:

@@ -15,7 +15,8 @@ from tone_encoder import ToneEncoder
 
 from zsaudio.archive.archive import Archive
 from zsaudio.archive.matches import Where
-from zsaudio.archive.store import Store, live_recordings
+from zsaudio.archive.shards import live_recordings
+from zsaudio.archive.store import Store
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches
 from zsaudio.errors import ArchiveError, OptionError
@@ -108,6 +109,20 @@ def test_nano_scores_as_detect_does(tmp_path: Path, files: list[Path]) -> None:
     archive = make(tmp_path, files, model)
     labels = ["a beep", "wind", "silence"]
     assert_same(events(archive, labels, 0.03), detected(model, labels, 0.03, files))
+
+
+@pytest.mark.parametrize(("hop_s", "n_frames"), [(None, 1), (1.0, 6)])
+def test_nano_scores_real_recordings_as_detect_does(
+    hop_s: float | None, n_frames: int, tmp_path: Path
+) -> None:
+    model = Nano()
+    files = sorted((Path(__file__).parents[2] / "examples" / "audio").glob("s*"))
+    archive = Archive.create(tmp_path / "A", model=model, root=files[0].parent, hop_s=hop_s)
+    assert all(added.error is None for added in archive.add(files))
+    assert archive.hop_s == pytest.approx(0.16 * n_frames)
+    listener = Pooled(model, n_frames) if n_frames > 1 else model
+    for labels in (["smoke alarm", "speech"], ["fire alarm", "somebody talks", "silence"]):
+        assert_same(events(archive, labels, 0.3), detected(listener, labels, 0.3, files))
 
 
 def test_clap_scores_as_detect_does_at_that_hop(tmp_path: Path, files: list[Path], clap_slaney: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from conftest import tone
 from tone_encoder import ToneEncoder
 
-from zsaudio.archive import archive as module
+from zsaudio.archive import adding
 from zsaudio.archive.archive import Archive
 from zsaudio.archive.store import Store
 
@@ -29,9 +29,9 @@ class SlowTone(ToneEncoder):
         return super().encode_audio(windows)  # type: ignore[arg-type]
 
 
-def write(location: Path, files: list[Path]) -> None:
+def write(location: Path, files: list[Path], turns: int = 10_000) -> None:
     """What is killed: index what is missing, then start over by touching a file, then compact."""
-    for turn in range(10_000):
+    for turn in range(turns):
         archive = Archive.open(location, model=SlowTone())
         for _ in archive.add(files):
             pass
@@ -44,16 +44,23 @@ def write(location: Path, files: list[Path]) -> None:
 def test_a_hundred_kills(
     tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_COMMIT_S", 0.0)  # a shard a recording: as many commits as there can be
+    monkeypatch.setattr(adding, "_COMMIT_S", 0.0)  # a shard a recording: as many commits as there can be
     files = [write_wav(f"in/{number}.wav", tone(400 + 300 * number, 2.0)) for number in range(8)]
     location = tmp_path / "A"
-    Archive.create(location, model=ToneEncoder(), root=tmp_path / "in")
+    for name in "AC":
+        Archive.create(tmp_path / name, model=ToneEncoder(), root=tmp_path / "in")
+    fork = multiprocessing.get_context("fork")
+    started = time.monotonic()
+    child = fork.Process(target=write, args=(tmp_path / "C", files, 1))
+    child.start()
+    child.join()
+    turn_s = time.monotonic() - started
     rng = np.random.default_rng(0)
     most = 0
     for _ in range(N_KILLS):
-        child = multiprocessing.get_context("fork").Process(target=write, args=(location, files))
+        child = fork.Process(target=write, args=(location, files))
         child.start()
-        time.sleep(rng.uniform(0.01, 0.15))
+        time.sleep(rng.uniform(0.0, 1.5 * turn_s))
         assert child.pid is not None and child.is_alive()
         os.kill(child.pid, signal.SIGKILL)
         child.join()

@@ -10,7 +10,8 @@ from tone_encoder import ToneEncoder
 from zsaudio.archive import archive as module
 from zsaudio.archive import search, sketch
 from zsaudio.archive.archive import Archive
-from zsaudio.archive.store import NewRecording, Store, Stored
+from zsaudio.archive.shards import NewRecording, Stored
+from zsaudio.archive.store import Store
 
 pytest.importorskip("pyarrow")
 

@@ -9,55 +9,38 @@ may move together: ``Archive.open(..., root=new)``.
 """
 
 import os
-import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from zsaudio.archive.adding import Added, listen, state_of
 from zsaudio.archive.corrections import choose, learn
-from zsaudio.archive.matches import GROUPINGS, Count, Counts, Matches, Where, group_of
+from zsaudio.archive.header import check_keyword_model, check_model, make_header
+from zsaudio.archive.matches import GROUPINGS, Counts, Matches, Where
 from zsaudio.archive.query import SHARPNESS, STRENGTH, Query, Scorer
 from zsaudio.archive.review import USUAL_N, Candidate, read_candidates
 from zsaudio.archive.search import Search
+from zsaudio.archive.shards import Stored, live_recordings
 from zsaudio.archive.sketch import build
-from zsaudio.archive.store import NewRecording, Store, Stored, live_recordings
-from zsaudio.archive.words import WordSearch, is_same, speech_header
+from zsaudio.archive.store import Store
+from zsaudio.archive.words import WordSearch, speech_header
 from zsaudio.audio.sources import Source
-from zsaudio.audio.start_time import time_in_name
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import ArchiveError, DataError, OptionError, has_result
 from zsaudio.evaluation.embeddings import as_encoder
 from zsaudio.labels import Label, LabelSet
-from zsaudio.models.base import Encoder, Model, SpeechModel
-from zsaudio.models.identity import encoder_id, probe, same_encoder
+from zsaudio.models.base import Model, SpeechModel
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.registry import load_keyword_model, load_model
-from zsaudio.results import Embeddings
 
-PIPELINE = 1  # counts changes in how audio becomes vectors
 USUAL_K = 10
 INDEXED_FROM = 1_000_000  # vectors; below, an exact search is fast
 _COMPACT_BYTES = 256 * 2**20  # of vectors in a shard
-_SHARD_BYTES = 64 * 2**20
-_COMMIT_S = 20.0  # at least so often, so that little is lost when a run is killed
-
-
-@dataclass(frozen=True)
-class Added:
-    """What became of a recording: added, updated, unchanged, removed or failed.
-
-    ``error`` says why it failed; or, if it was added, why only a part of it was.
-    """
-
-    clip: str
-    status: str
-    duration_s: float = 0.0
-    error: Exception | None = None
 
 
 class Archive:
@@ -177,18 +160,8 @@ class Archive:
                 f"an archive is made with a model as it was before it learned; search with '{loaded.name}'"
             )
         encoder = as_encoder(loaded, "an archive")
-        stretches = Stretches(encoder, hop_s)
-        header = {
-            "model": model if isinstance(model, str) else loaded.name,
-            "checksum": encoder_id(encoder),
-            "probe": [round(float(value), 6) for value in probe(encoder)],
-            "scoring": _scoring(encoder),
-            "pipeline": _pipeline(stretches),
-            "hop_s": stretches.hop_s,
-            "dim": encoder.dim,
-            "dtype": "float16",
-            "root": os.path.abspath(root),
-        }
+        name = model if isinstance(model, str) else loaded.name
+        header = make_header(name, Stretches(encoder, hop_s), os.path.abspath(root))
         speech = (
             load_keyword_model(keyword_model, device=device)
             if isinstance(keyword_model, str)
@@ -238,21 +211,7 @@ class Archive:
         model = (
             load_model(chosen, device=self._device, dtype=self._dtype) if isinstance(chosen, str) else chosen
         )
-        base: Any = getattr(model, "base", model)
-        if not hasattr(base, "encode_audio") or not same_encoder(
-            probe(base), np.array(self._header["probe"], np.float32)
-        ):
-            another = "this version of it" if base.name == self.model_name else f"'{base.name}'"
-            raise ArchiveError(
-                f"{self._store.location}: holds vectors of '{self.model_name}', which cannot be compared "
-                f"with those of {another}; use the model that made them, or index into another archive"
-            )
-        pipeline = _pipeline(Stretches(base, self.hop_s))
-        if pipeline != self._header["pipeline"]:
-            raise ArchiveError(
-                f"{self._store.location}: its vectors were made in another way ({self._header['pipeline']}) "
-                f"than this version of zsaudio makes them ({pipeline}); index into another archive"
-            )
+        check_model(model, self._header, self._store.location)
         return model
 
     @property
@@ -269,14 +228,9 @@ class Archive:
         ArchiveError
             If it is another version of the one that listened.
         """
-        noted = self._header["speech"]
-        chosen = self._keyword_model or noted["model"]
+        chosen = self._keyword_model or self._header["speech"]["model"]
         model = load_keyword_model(chosen, device=self._device) if isinstance(chosen, str) else chosen
-        if not is_same(model, noted):
-            raise ArchiveError(
-                f"{self._store.location}: its words are those of '{noted['model']}', which cannot be "
-                f"compared with those of this version of it, or of '{model.name}'; index into another archive"
-            )
+        check_keyword_model(model, self._header, self._store.location)
         return model
 
     @cached_property
@@ -328,41 +282,27 @@ class Archive:
             todo: list[str] = []
             for path in dict.fromkeys(os.fspath(path) for path in paths):
                 before = known.get(self._relative(path))
-                if before is not None and (before.size, before.mtime_ns) == _state(path):
+                if before is not None and (before.size, before.mtime_ns) == state_of(path):
                     yield Added(path, "unchanged", before.duration_s)
                 else:
                     todo.append(path)
             if todo:
-                yield from self._listen(todo, set(known), batch_size, channel)
+                speech = self.keyword_model if self.holds_words else None
+                yield from listen(
+                    self._store,
+                    self._stretches,
+                    speech,
+                    todo,
+                    self._relative,
+                    set(known),
+                    batch_size,
+                    channel,
+                )
             gone = [path for path in known if prune and not os.path.exists(self.path_of(path))]
             if gone:
                 self._store.append([], removed=gone, dim=self._header["dim"])
                 for path in gone:
                     yield Added(self.path_of(path), "removed", known[path].duration_s)
-
-    def _listen(
-        self, todo: list[str], known: set[str], batch_size: int, channel: int | None
-    ) -> Iterator[Added]:
-        waiting: list[NewRecording] = []
-        n_bytes, last = 0, time.monotonic()
-        states = {path: _state(path) for path in todo}
-        speech = self.keyword_model if self.holds_words else None
-        embedded = embed_stretches(self._stretches, todo, batch_size, channel=channel, speech=speech)
-        try:
-            for path, clip in zip(todo, embedded, strict=True):
-                if not has_result(clip.error):
-                    yield Added(path, "failed", error=clip.error)
-                    continue
-                relative = self._relative(path)
-                waiting.append(_new(clip, relative, states[path]))
-                n_bytes += clip.vectors.nbytes
-                if n_bytes >= _SHARD_BYTES or time.monotonic() - last >= _COMMIT_S:
-                    self._store.append(waiting)
-                    waiting, n_bytes, last = [], 0, time.monotonic()
-                yield Added(path, "updated" if relative in known else "added", clip.duration_s, clip.error)
-        finally:
-            if waiting:
-                self._store.append(waiting)
 
     def search(
         self,
@@ -436,14 +376,7 @@ class Archive:
             raise OptionError(f"counts are by {', '.join(GROUPINGS)}, not by '{by}'")
         query = self._query(labels, (), ())
         found = self._collect(query, where, options or DetectionOptions(), None, detect=True)
-        totals: dict[tuple[str, str], tuple[int, float]] = {}
-        for match in found:
-            key = match.label, group_of(match, by)
-            n_events, seconds = totals.get(key, (0, 0.0))
-            totals[key] = n_events + 1, seconds + match.offset - match.onset
-        order = {label.name: number for number, label in enumerate(query.reported)}
-        rows = sorted(totals, key=lambda key: (order[key[0]], key[1]))
-        return Counts(tuple(Count(*key, *totals[key]) for key in rows), found.problems)
+        return Counts.of(found, by, [label.name for label in query.reported])
 
     def candidates(
         self,
@@ -592,43 +525,3 @@ class Archive:
                 return False
             build(shards).save(self._store)
         return True
-
-
-def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
-    started = time_in_name(clip.clip)
-    stored = Stored(
-        path,
-        *state,
-        len(clip.vectors),
-        clip.duration_s,
-        clip.sample_rate,
-        started.isoformat() if started else None,
-    )
-    return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors, clip.speech)
-
-
-def _scoring(encoder: Any) -> dict[str, Any]:
-    """Return the numbers by which others can score the vectors: scale and bias, and CLAP's background."""
-    return {
-        name: np.asarray(getattr(encoder, name)).tolist()
-        for name in ("scale", "bias", "background")
-        if hasattr(encoder, name)
-    }
-
-
-def _pipeline(stretches: Stretches) -> str:
-    """Return what vectors depend on besides the weights, in words."""
-    encoder: Encoder = stretches.encoder
-    plan = stretches.plan
-    return (
-        f"{PIPELINE}: {encoder.sample_rate} Hz, a vector every {stretches.hop_s:g} s, "
-        f"windows of {plan.window / encoder.sample_rate:g} s"
-    )
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # reading it will say why
-        return 0, 0
-    return status.st_size, status.st_mtime_ns

@@ -9,7 +9,7 @@ import numpy as np
 from zsaudio.archive.matches import Match, Matches
 from zsaudio.archive.query import Scorer
 from zsaudio.archive.review import Candidate
-from zsaudio.archive.store import Shard, live_recordings
+from zsaudio.archive.shards import Shard, live_recordings
 from zsaudio.errors import DataError
 from zsaudio.labels import LabelSet
 from zsaudio.models.learned.adapted import REACH_S, Adapted

@@ -1,16 +1,17 @@
 """What a search finds, as frozen dataclasses; and which stretches are searched at all."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from zsaudio.archive.store import Shard
+from zsaudio.archive.shards import Shard
 from zsaudio.errors import OptionError
 from zsaudio.results import ClipEvents, Event
+from zsaudio.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +81,11 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Matches(Sequence[Match]):
+class Matches(Sequence[Match], Table):
     """The matches of a search: those of the first label, best first, then those of the next.
 
-    ``problems`` holds one line for each part of the archive that could not be searched.
+    A notebook shows them as a table, and ``to_frame()`` returns one. ``problems`` holds one line for each
+    part of the archive that could not be searched.
     """
 
     matches: tuple[Match, ...] = ()
@@ -101,9 +103,11 @@ class Matches(Sequence[Match]):
         """Return the number of matches."""
         return len(self.matches)
 
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a pandas table, a row a match."""
-        return _frame([asdict(match) for match in self.matches], list(Match.__dataclass_fields__))
+    def _columns(self) -> Sequence[str]:
+        return list(Match.__dataclass_fields__)
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        return map(astuple, self.matches)
 
     def ranked(self) -> Iterator[ClipEvents]:
         """Yield each match as the events of its recording, best first."""
@@ -129,11 +133,22 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Counts(Sequence[Count]):
+class Counts(Sequence[Count], Table):
     """A table of counts; see ``Matches`` for ``problems``."""
 
     counts: tuple[Count, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, matches: Matches, by: str, labels: Sequence[str]) -> "Counts":
+        """Count matches by label, in the order of ``labels``, and by one of ``GROUPINGS``."""
+        totals: dict[tuple[str, str], tuple[int, float]] = {}
+        for match in matches:
+            key = match.label, _group(match, by)
+            n_events, seconds = totals.get(key, (0, 0.0))
+            totals[key] = n_events + 1, seconds + match.offset - match.onset
+        rows = sorted(totals, key=lambda key: (labels.index(key[0]), key[1]))
+        return cls(tuple(Count(*key, *totals[key]) for key in rows), matches.problems)
 
     @overload
     def __getitem__(self, index: int) -> Count: ...
@@ -147,10 +162,17 @@ class Counts(Sequence[Count]):
         """Return the number of counts."""
         return len(self.counts)
 
+    def _columns(self) -> Sequence[str]:
+        return list(Count.__dataclass_fields__)
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        return map(astuple, self.counts)
+
     def to_frame(self) -> "pd.DataFrame":
         """Return a pandas table, a row a label and a column a group."""
-        frame = _frame([asdict(count) for count in self.counts], list(Count.__dataclass_fields__))
-        return frame.pivot(index="label", columns="group", values="n_events").fillna(0).astype(int)
+        return (
+            super().to_frame().pivot(index="label", columns="group", values="n_events").fillna(0).astype(int)
+        )
 
 
 @dataclass(frozen=True)
@@ -219,7 +241,7 @@ class Where:
         return np.asarray(rows)
 
 
-def group_of(match: Match, by: str) -> str:
+def _group(match: Match, by: str) -> str:
     """Return the group of a match: ``unknown`` where its time is not known."""
     if by == "recording":
         return match.clip
@@ -232,12 +254,3 @@ def _clip(matches: Sequence[Match]) -> ClipEvents:
     first = matches[0]
     events = sorted(Event(match.onset, match.offset, match.label, match.score) for match in matches)
     return ClipEvents(first.clip, first.duration_s, first.sample_rate, tuple(events), started=first.started)
-
-
-def _frame(rows: list[dict[str, Any]], columns: list[str]) -> "pd.DataFrame":
-    from zsaudio.archive.store import require_pandas
-
-    require_pandas()
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=columns)

@@ -8,8 +8,9 @@ import numpy as np
 from zsaudio.archive.matches import Match, Matches, Where
 from zsaudio.archive.query import Query, Scorer
 from zsaudio.archive.ranking import Span, best_spans, detected_spans, smooth
+from zsaudio.archive.shards import Shard, live_recordings
 from zsaudio.archive.sketch import Sketch
-from zsaudio.archive.store import Shard, Store, live_recordings
+from zsaudio.archive.store import Store
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.results import Event
 

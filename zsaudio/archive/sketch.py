@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zsaudio.archive.query import threads
-from zsaudio.archive.store import Shard, Store
+from zsaudio.archive.shards import Shard
+from zsaudio.archive.store import Store
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from zsaudio.archive.matches import Match, Matches, Where
-from zsaudio.archive.store import Shard, Store, live_recordings
+from zsaudio.archive.shards import Shard, live_recordings
+from zsaudio.archive.store import Store
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import Label, LabelSet

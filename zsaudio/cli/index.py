@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,15 +137,16 @@ def index(
     seconds = 0.0
     added = opened.add(paths, prune=prune, batch_size=batch_size, channel=channel)
     try:
-        for each in show_progress(added, len(paths), "listening", quiet):
-            counts[each.status] += 1
-            if each.status in ("added", "updated"):
-                seconds += each.duration_s
-            if each.error is not None:
-                n_failed += 1
-                common.message(str(each.error))
-                if debug:
-                    traceback.print_exception(each.error)
+        with closing(added):  # commits what was heard, also when it is interrupted
+            for each in show_progress(added, len(paths), "listening", quiet):
+                counts[each.status] += 1
+                if each.status in ("added", "updated"):
+                    seconds += each.duration_s
+                if each.error is not None:
+                    n_failed += 1
+                    common.message(str(each.error))
+                    if debug:
+                        traceback.print_exception(each.error)
     except KeyboardInterrupt:
         common.message("interrupted; the same command goes on")
         sys.exit(130)

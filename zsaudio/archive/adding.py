@@ -1,0 +1,87 @@
+"""Recordings into an archive: listening, and committing what was heard."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from zsaudio.archive.shards import NewRecording, Stored
+from zsaudio.archive.store import Store
+from zsaudio.audio.start_time import time_in_name
+from zsaudio.detection.stretches import Stretches, embed_stretches
+from zsaudio.errors import has_result
+from zsaudio.models.base import SpeechModel
+from zsaudio.results import Embeddings
+
+_SHARD_BYTES = 64 * 2**20
+_COMMIT_S = 20.0  # at least so often, so that little is lost when a run is killed
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a recording: added, updated, unchanged, removed or failed.
+
+    ``error`` says why it failed; or, if it was added, why only a part of it was.
+    """
+
+    clip: str
+    status: str
+    duration_s: float = 0.0
+    error: Exception | None = None
+
+
+def listen(
+    store: Store,
+    stretches: Stretches,
+    speech: SpeechModel | None,
+    paths: Sequence[str],
+    relative: Callable[[str], str],
+    known: Collection[str],
+    batch_size: int,
+    channel: int | None,
+) -> Iterator[Added]:
+    """Listen to recordings and store them; yield what became of each.
+
+    ``relative`` returns the path that a recording is stored under; ``known`` are those in the archive.
+    """
+    waiting: list[NewRecording] = []
+    n_bytes, last = 0, time.monotonic()
+    states = {path: state_of(path) for path in paths}
+    embedded = embed_stretches(stretches, paths, batch_size, channel=channel, speech=speech)
+    try:
+        for path, clip in zip(paths, embedded, strict=True):
+            if not has_result(clip.error):
+                yield Added(path, "failed", error=clip.error)
+                continue
+            name = relative(path)
+            waiting.append(_new(clip, name, states[path]))
+            n_bytes += clip.vectors.nbytes
+            if n_bytes >= _SHARD_BYTES or time.monotonic() - last >= _COMMIT_S:
+                store.append(waiting)
+                waiting, n_bytes, last = [], 0, time.monotonic()
+            yield Added(path, "updated" if name in known else "added", clip.duration_s, clip.error)
+    finally:
+        if waiting:
+            store.append(waiting)
+
+
+def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
+    started = time_in_name(clip.clip)
+    stored = Stored(
+        path,
+        *state,
+        len(clip.vectors),
+        clip.duration_s,
+        clip.sample_rate,
+        started.isoformat() if started else None,
+    )
+    return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors, clip.speech)
+
+
+def state_of(path: str) -> tuple[int, int]:
+    """Return size and time of change of a file, by which one is known that was indexed before."""
+    try:
+        status = os.stat(path)
+    except OSError:  # reading it will say why
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
