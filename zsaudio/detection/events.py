@@ -178,6 +178,9 @@ class _Merger:
 
     def push(self, number: int, frame: FrameScores) -> Iterator[FrameScores]:
         """Take a frame of a listener; yield what is complete."""
+        if len(self._waiting) == 1:
+            yield frame
+            return
         self._waiting[number].append(frame)
         first, *others = self._waiting
         while first and all(other and other[-1].offset >= first[0].offset - 1e-6 for other in others):

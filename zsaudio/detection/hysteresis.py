@@ -10,10 +10,8 @@ of time with one score per label. Frames follow each other without gaps and may 
 3. Events of a label that are close together are joined. Then events that are too short are dropped.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,7 +159,7 @@ class EventDetector:
         self._on, self._off = options.thresholds(labels)
         self._options = options
         self._filters = [
-            _Filter(options.median_s / frame_s, lambda near, _: np.median(near, axis=0)),
+            _Filter(options.median_s / frame_s, _median),
             _Filter(options.smooth_s / frame_s, self._smooth),
         ]
         self._open: dict[int, _Open] = {}
@@ -176,29 +174,55 @@ class EventDetector:
 
     def push(self, onset: float, offset: float, scores: Sequence[float] | np.ndarray) -> list[Event]:
         """Take the next frame; return the events that can no longer grow."""
-        frames = [_Frame(float(onset), float(offset), np.asarray(scores))]
+        (closed,) = self.push_all(np.array([[onset, offset]], np.float64), np.asarray(scores)[None])
+        return closed
+
+    def push_all(self, times: np.ndarray, scores: np.ndarray) -> Iterator[list[Event]]:
+        """Take frames; yield for each the events that can no longer grow.
+
+        Parameters
+        ----------
+        times
+            Their onsets and offsets, ``(n_frames, 2)``.
+        scores
+            ``(n_frames, n_labels)``.
+        """
+        n_frames = len(times)
         for filter_ in self._filters:
-            frames = [ready for frame in frames for ready in filter_.push(frame)]
-        return [event for frame in frames for event in self._step(frame)]
+            times, scores = filter_.push(times, scores)
+        yield from ([] for _ in range(n_frames - len(times)))  # filters wait for the frames to come
+        yield from self._steps(times, scores)
 
     def flush(self) -> list[Event]:
         """End the recording; return the events that were still open."""
-        frames: list[_Frame] = []
+        times, scores = np.zeros((0, 2)), np.zeros((0, len(self._labels)))
         for filter_ in self._filters:
-            frames = [ready for frame in frames for ready in filter_.push(frame)] + filter_.flush()
-        closed = [event for frame in frames for event in self._step(frame)]
+            times, scores = filter_.push(times, scores, is_last=True)
+        closed = [event for events in self._steps(times, scores) for event in events]
         return closed + [event for index in sorted(self._open) for event in self._close(index)]
 
-    def _smooth(self, near: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def _smooth(self, scores: np.ndarray, first: int, end: int, half: int) -> np.ndarray:
         """Return the mean of the odds of the frames around one; 0 where the frame itself hardly scores."""
-        certain = np.minimum(near.astype(np.float64), 1 - 1e-6)
-        odds = (certain / (1 - certain)).mean(axis=0)
-        return np.where(own < OWN_SHARE * self._on, 0.0, odds / (1 + odds))
+        certain = np.minimum(scores.astype(np.float64), 1 - 1e-6)
+        odds = np.zeros((len(scores) + 2 * half, scores.shape[1]))
+        odds[half : half + len(scores)] = certain / (1 - certain)
+        places = np.arange(first, end)
+        n_near = np.minimum(places + half + 1, len(scores)) - np.maximum(places - half, 0)
+        total = np.zeros((end - first, scores.shape[1]))
+        for shift in range(2 * half + 1):  # a running sum would lose small odds beside large ones
+            total += odds[first + shift : end + shift]
+        mean = total / n_near[:, None]
+        return np.where(scores[first:end] < OWN_SHARE * self._on, 0.0, mean / (1 + mean))
+
+    def _steps(self, times: np.ndarray, scores: np.ndarray) -> Iterator[list[Event]]:
+        """Yield for each frame the events that it closes."""
+        any_over = (scores >= self._on).any(axis=1).tolist()
+        for number, (onset, offset) in enumerate(times.tolist()):
+            is_quiet = not self._open and not any_over[number]
+            yield [] if is_quiet else self._step(_Frame(onset, offset, scores[number]))
 
     def _step(self, frame: "_Frame") -> list[Event]:
-        over = frame.scores >= self._on
-        if not self._open and not over.any():
-            return []
+        over = np.greater_equal(frame.scores, self._on)
         closed = []
         for index in sorted(self._open):
             event = self._open[index]
@@ -234,33 +258,34 @@ class _Frame:
 class _Filter:
     """A filter over time; at the ends of a recording it sees fewer frames.
 
-    ``combine`` takes the scores of the frames around a frame, ``(n_near, n_labels)``, and those of the frame.
+    ``combine(scores, first, end, half)`` filters the frames from ``first`` up to ``end`` of scores
+    ``(n_frames, n_labels)``; up to ``half`` frames on either side of each count.
     """
 
-    def __init__(self, n_frames: float, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def __init__(self, n_frames: float, combine: Callable[[np.ndarray, int, int, int], np.ndarray]) -> None:
         self._half = int(n_frames / 2 + _EPSILON_S)  # frames on either side
         self._combine = combine
-        self._near: deque[_Frame] = deque(maxlen=2 * self._half + 1)
-        self._waiting = 0  # frames at the end of these that are still to be returned
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
+        self._first = 0  # of those kept, the first that is still to be returned
 
-    def push(self, frame: _Frame) -> list[_Frame]:
+    def push(
+        self, times: np.ndarray, scores: np.ndarray, is_last: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take frames; return those, filtered, of which all neighbours are known."""
         if not self._half:
-            return [frame]
-        self._near.append(frame)
-        self._waiting += 1
-        return [self._next()] if self._waiting > self._half else []
+            return times, scores
+        if self._kept is not None:
+            times, scores = np.concatenate([self._kept[0], times]), np.concatenate([self._kept[1], scores])
+        first = self._first
+        end = max(first, len(times) - self._half * (not is_last))
+        drop = max(0, end - self._half)
+        self._kept, self._first = (times[drop:], scores[drop:]), end - drop
+        return times[first:end], self._combine(scores, first, end, self._half)
 
-    def flush(self) -> list[_Frame]:
-        rest = [self._next() for _ in range(self._waiting)]
-        self._near.clear()
-        return rest
 
-    def _next(self) -> _Frame:
-        middle = len(self._near) - self._waiting
-        self._waiting -= 1
-        own = self._near[middle]
-        near = [frame.scores for frame in islice(self._near, max(0, middle - self._half), None)]
-        return _Frame(own.onset, own.offset, self._combine(np.stack(near), own.scores))
+def _median(scores: np.ndarray, first: int, end: int, half: int) -> np.ndarray:
+    medians = [np.median(scores[max(0, at - half) : at + half + 1], axis=0) for at in range(first, end)]
+    return np.array(medians).reshape(end - first, scores.shape[1])
 
 
 @dataclass

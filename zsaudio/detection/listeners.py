@@ -241,10 +241,11 @@ class SoundTracker:
     def push(self, window: Window, output: np.ndarray) -> Iterator[tuple[FrameScores, list[Event]]]:
         """Take the logits of the next window; yield its frames, each with the events that it closes."""
         scores = to_scores(output, self.background)[:, ~self.background]
-        for kept, start, end in frames_kept(window, len(output), self.frame):
-            onset, offset = start / self.sample_rate, end / self.sample_rate
-            closed = self.detector.push(onset, offset, scores[kept])
-            yield FrameScores(onset, offset, scores[kept], self.detector.heard), closed
+        kept, starts, ends = zip(*frames_kept(window, len(output), self.frame), strict=True)
+        times, scores = np.stack([starts, ends], axis=1) / self.sample_rate, scores[list(kept)]
+        closing = self.detector.push_all(times, scores)
+        for (onset, offset), own, closed in zip(times.tolist(), scores, closing, strict=True):
+            yield FrameScores(onset, offset, own, self.detector.heard), closed
 
     def flush(self) -> list[Event]:
         """End the stream; return the events that were still open."""
