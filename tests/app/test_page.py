@@ -3,9 +3,6 @@
 import io
 import json
 import re
-import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +15,7 @@ import pytest
 import soundfile
 from browser import chromium
 from conftest import tone
+from serving import serving
 from tone_encoder import ToneEncoder
 
 from zsaudio.labels import LabelSet
@@ -72,10 +70,6 @@ def model() -> ToneEncoder:
 @pytest.fixture(scope="module")
 def server(model: ToneEncoder, night: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server whose model hears tones."""
-    import uvicorn
-
-    from zsaudio.app.server import build
-
     patch = pytest.MonkeyPatch()
     patch.setenv("ZSAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setattr("zsaudio.archive.archive.load_model", lambda name, **how: model)
@@ -87,19 +81,8 @@ def server(model: ToneEncoder, night: Path, tmp_path_factory: pytest.TempPathFac
         return Recognizer(labels, model)
 
     settings = Settings("440, 590", load, folder=night.parent, archive=str(archive), max_hours=0.1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serving = uvicorn.Server(uvicorn.Config(build(settings), port=port, log_level="warning"))
-    thread = threading.Thread(target=serving.run, daemon=True)
-    thread.start()
-    for _ in range(WAIT_MS // 100):
-        if serving.started:
-            break
-        time.sleep(0.1)
-    yield f"http://localhost:{port}"
-    serving.should_exit = serving.force_exit = True
-    thread.join(20)
+    with serving(settings) as address:
+        yield address
     patch.undo()
 
 

@@ -134,8 +134,8 @@ class Desk:
         """Take the position of the sliders."""
         self.options = DetectionOptions(threshold=threshold, sensitivity=sensitivity)
 
-    def look(self, recording: Recording) -> None:
-        """Read a recording for its length and spectrogram, before any model hears it.
+    def measure(self, recording: Recording) -> None:
+        """Find out how long a recording is.
 
         Raises
         ------
@@ -144,14 +144,21 @@ class Desk:
         OptionError
             If the recordings together are too long.
         """
+        recording.duration_s = duration(recording)
+        total = sum(each.duration_s for each in self.recordings) / 3600
+        if total > self.settings.max_hours:
+            raise OptionError(
+                f"{recording.name}: more than {self.settings.max_hours:g} hours of recordings in all; "
+                "open fewer, or let 'zsaudio detect' do it"
+            )
+
+    def look(self, recording: Recording) -> None:
+        """Read a recording for its length and spectrogram, before any model hears it.
+
+        Raises as ``measure``.
+        """
         if recording.spectrogram is None:
-            recording.duration_s = duration(recording)
-            total = sum(each.duration_s for each in self.recordings) / 3600
-            if total > self.settings.max_hours:
-                raise OptionError(
-                    f"{recording.name}: more than {self.settings.max_hours:g} hours of recordings in all; "
-                    "open fewer, or let 'zsaudio detect' do it"
-                )
+            self.measure(recording)
             recording.spectrogram = mel_spectrogram(recording.path, None, recording.duration_s)
 
     def listen(self, recording: Recording) -> None:

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from gradio.utils import get_upload_folder
 from starlette.types import ASGIApp
 
+from zsaudio.app.api import api
 from zsaudio.app.desk import Desks, Settings
 from zsaudio.app.guard import Guard
 from zsaudio.app.live_tab import live_tab, live_value
@@ -49,6 +50,7 @@ def page(desks: Desks, is_local: bool) -> gr.Blocks:
 
         blocks.load(arrived, None, live, show_progress="hidden", api_visibility="private")
         blocks.unload(left)
+        api(desks)
     return blocks
 
 
