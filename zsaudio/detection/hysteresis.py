@@ -222,7 +222,7 @@ class EventDetector:
             yield [] if is_quiet else self._step(_Frame(onset, offset, scores[number]))
 
     def _step(self, frame: "_Frame") -> list[Event]:
-        over = np.greater_equal(frame.scores, self._on)
+        over = np.asarray(frame.scores >= self._on)
         closed = []
         for index in sorted(self._open):
             event = self._open[index]
