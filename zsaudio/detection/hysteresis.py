@@ -216,13 +216,13 @@ class EventDetector:
 
     def _steps(self, times: np.ndarray, scores: np.ndarray) -> Iterator[list[Event]]:
         """Yield for each frame the events that it closes."""
-        any_over = (scores >= self._on).any(axis=1).tolist()
+        loud = set(np.nonzero(scores >= self._on)[0].tolist())
         for number, (onset, offset) in enumerate(times.tolist()):
-            is_quiet = not self._open and not any_over[number]
+            is_quiet = not self._open and number not in loud
             yield [] if is_quiet else self._step(_Frame(onset, offset, scores[number]))
 
     def _step(self, frame: "_Frame") -> list[Event]:
-        over = np.asarray(frame.scores >= self._on)
+        over = frame.scores >= self._on
         closed = []
         for index in sorted(self._open):
             event = self._open[index]
