@@ -13,9 +13,10 @@ not documented, a line on stderr that is not zsaudio's, a process that hangs, on
   small recordings in every format, a hundred at a time, through ``tag`` and ``detect``. A fault is a file
   that is neither judged nor named, a score outside [0, 1], or an event outside its recording. Where a
   hundred fail, each is tried alone, so that the file is named; it is kept.
-- *kills*: ``tag``, ``detect`` and ``index`` killed at random moments, in every format, to one file, to a
-  folder, and with clips, then resumed. A fault is a file of results that differs from that of a run that was
-  not killed, or that is there besides.
+- *kills*: ``tag``, ``detect`` and ``index`` killed (SIGKILL) or ended (SIGTERM, SIGHUP, SIGINT) at random
+  moments, in every format, to one file, to a folder, and with clips, then resumed. A fault is a file of a
+  folder that is there half, a run that was ended and does not say so in its last line, and, after the end, a
+  file of results that differs from that of a run that was not killed, or that is there besides.
 - *models*, *labels*, *caches*, *journals*: what commands read, mutated or hostile. A fault is more than a
   few lines, NaN in a result, or, for caches and journals, a result that changed.
 - *live*: hours of sound through a live session that keeps a clip of each event, with a model that hears
@@ -41,7 +42,7 @@ from unittest.mock import patch
 import numpy as np
 import soundfile
 from torture_material import HOSTILE_LABELS, Minutes, Tones, mutated, seed_files
-from torture_process import Ended, memory_mb, text_of, zsaudio_run
+from torture_process import ENDING, Ended, memory_mb, text_of, zsaudio_run
 
 import zsaudio.recognizer
 from zsaudio.audio.reader import AUDIO_SUFFIXES
@@ -160,7 +161,7 @@ class Campaign:
             ("detect with clips", ["detect", folder, "-t", "0.05", "-f", "csv", "-o", "o/x", "--clips", "c"])
         ]
         modes += [("index", ["index", folder, "-a", "a"])]
-        expected: dict[str, tuple[object, float]] = {}
+        expected: dict[str, tuple[Any, float]] = {}
         self.rng.shuffle(modes)
         while self.n_cases < count:
             name, arguments = modes[self.n_cases % len(modes)]
@@ -173,9 +174,14 @@ class Campaign:
             out = self._new("killed")
             n_kills, faults = self.rng.choice((1, 1, 2)), []
             for _ in range(n_kills):
+                by = self.rng.choice((signal.SIGKILL, *ENDING))
                 after = self.rng.uniform(0, expected[name][1])
-                ended = self._run(arguments, out, kill_after_s=after)
-                faults += ended.faults(0, 1, -signal.SIGKILL)
+                ended = self._run(arguments, out, kill_after_s=after, by=by)
+                faults += [f"{by.name}: {fault}" for fault in ended.faults(0, 1, 130, -by)]
+                if ended.code == 130 and "zsaudio: interrupted" not in ended.err[-60:]:
+                    faults.append(f"{by.name}: it does not say so: {ended.err}")
+                if "-o" not in arguments and name != "index":
+                    faults += self._halves(out, expected[name][0])
             ended, result = self._resumed(arguments, out)
             faults += ended.faults(0, 1)
             if not faults and result != expected[name][0]:
@@ -183,20 +189,32 @@ class Campaign:
             self.n_cases += n_kills - 1  # each kill is one
             self.case([f"{name}: {fault}" for fault in faults])
 
+    def _halves(self, out: Path, expected: dict[str, bytes]) -> list[str]:
+        """Return the files of a folder that are there, but not as they are in the end."""
+        return [
+            f"{name} is there half"
+            for name, content in self._results(out).items()
+            if name in expected and content != expected[name] and not name.endswith("failures.csv")
+        ]
+
     def _run(self, arguments: list[Any], out: Path, **how: Any) -> Ended:
         """Run a command whose results go into a folder."""
         os.chdir(out)
         more = [] if arguments[0] == "index" else ["--labels", "600, 1000", "--resume"]
         return zsaudio_run(*arguments, *more, **how)
 
-    def _resumed(self, arguments: list[Any], out: Path) -> tuple[Ended, object]:
+    def _resumed(self, arguments: list[Any], out: Path) -> tuple[Ended, Any]:
         """Return how a command ended, and its results."""
         ended = self._run(arguments, out)
         if arguments[0] == "index":
             found = zsaudio_run("search", "a", "600", "-f", "csv")
             return ended, (found.out, found.faults(0, 1))
+        return ended, self._results(out)
+
+    def _results(self, out: Path) -> dict[str, bytes]:
+        """Return what is in each file of results."""
         own = ("journal", ".lock")
-        return ended, {
+        return {
             str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).digest()
             for path in out.rglob("*")
             if path.is_file() and not path.name.endswith(own) and path.name != "journal.jsonl"

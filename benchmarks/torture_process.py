@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -24,6 +25,7 @@ HANGS_S = (
 )
 MOST_CPU_S = 200  # of processor time; a process that takes more is in a loop, each takes seconds
 MOST_MB = 1500  # of memory in a process
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 FORBIDDEN = (
     "socket.connect",
     "socket.getaddrinfo",
@@ -57,18 +59,25 @@ class Ended:
             found.append(f"{len(said)} lines")
         if self.peak_mb > MOST_MB:
             found.append(f"{self.peak_mb:.0f} MB of memory")
-        return [f"{', '.join(found)}; stderr ends: {self.err.strip()[-300:]}"] if found else []
+        if not found:
+            return []
+        before, _, trace = self.err.partition("Traceback")
+        shown = f"{before[-200:]}Traceback{trace[:600]} ... " if trace else ""
+        return [f"{', '.join(found)}; stderr: {shown}{self.err.strip()[-300:]}"]
 
 
-def zsaudio_run(*arguments: object, kill_after_s: float | None = None) -> Ended:
-    """Run ``zsaudio`` in a process that is forked from this one; kill it after a time."""
+def zsaudio_run(
+    *arguments: object, kill_after_s: float | None = None, by: signal.Signals = signal.SIGTERM
+) -> Ended:
+    """Run ``zsaudio`` in a process that is forked from this one; send it a signal after a time."""
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("fork")
         process = context.Process(target=_command, args=(Path(folder), [*map(str, arguments)]))
         process.start()
         process.join(HANGS_S if kill_after_s is None else kill_after_s)
         if process.is_alive() and kill_after_s is not None:
-            process.kill()
+            assert process.pid is not None
+            os.kill(process.pid, by)
             process.join(HANGS_S)
         hung = process.is_alive()
         if hung:
@@ -83,14 +92,19 @@ def _command(folder: Path, arguments: list[str]) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S + 1))
+    for number in ENDING:  # as in a terminal; in the background of a shell they may be ignored
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.addaudithook(_forbid)
     sys.argv = ["zsaudio", *arguments]
     try:
-        zsaudio.cli.main()
+        zsaudio.cli.run()
     except Exception:
         traceback.print_exc()
         raise SystemExit(99) from None
     finally:
+        for number in ENDING:  # those for zsaudio; what follows is ours
+            signal.signal(number, signal.SIG_IGN)
         sys.stdout.flush()
         scale = 1 if sys.platform == "darwin" else 1024
         (folder / "peak").write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20))

@@ -1,5 +1,5 @@
 """``python -m zsaudio``."""
 
-from zsaudio.cli import main
+from zsaudio.cli import run
 
-main()
+run()

@@ -95,6 +95,33 @@ def test_an_interruption_before_a_command_has_begun(
     assert capsys.readouterr() == ("", "zsaudio: interrupted\n")
 
 
+def test_an_interruption_while_the_arguments_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zsaudio.cli._Command, "parse_args", interrupted)
+    monkeypatch.setattr(sys, "argv", ["zsaudio", "labels"])
+    with pytest.raises(SystemExit) as ended:
+        zsaudio.cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "zsaudio: interrupted\n")
+
+
+def test_a_signal_after_the_last_line_ends_the_process_without_a_word() -> None:
+    code = """
+import os, signal, sys, zsaudio.cli
+sys.argv = ["zsaudio", "--version"]
+try:
+    zsaudio.cli.run()
+finally:
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGTERM, "") and ran.stdout.startswith("zsaudio ")
+
+
 def test_a_second_run_on_one_output_is_refused(recordings: Path) -> None:
     for target in (("-o", "out.csv"), ("--output-dir", "out")):
         first = start(recordings, "detect", "in", "-f", "csv", *target, seconds=2.0)

@@ -36,14 +36,7 @@ from zsaudio.errors import ZsaudioError
 
 
 class _Command(TyperCommand):
-    """A command that ends with one line when it is interrupted, and has ``--help`` among the last options."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            common.message("interrupted")
-            raise typer.Exit(130) from None
+    """A command that has ``--help`` among the last options."""
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
@@ -102,8 +95,22 @@ def _root(
     """Recognise sounds and spoken words in recordings, named in plain English."""
 
 
+def run() -> None:
+    """Be the process ``zsaudio``, or ``python -m zsaudio``: run the command line, and end.
+
+    A signal that comes while Python shuts down ends the process at once, without a traceback.
+    """
+    try:
+        main()
+    finally:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> None:
-    """Run the command line; the entry point of ``zsaudio`` and ``python -m zsaudio``."""
+    """Run the command line."""
     _open_standard_streams()
     _interrupt_on_signals()
     try:
@@ -111,10 +118,12 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
-    except KeyboardInterrupt:  # before a command has begun
-        common.message("interrupted")
-        _abandon_stdout()
-        sys.exit(130)
+    except KeyboardInterrupt:
+        _end_interrupted()
+    except SystemExit as end:  # Typer makes one of an interruption, without a word
+        if end.__context__ is None or not isinstance(end.__context__.__cause__, KeyboardInterrupt):
+            raise
+        _end_interrupted()
     except BrokenPipeError:  # whoever reads our output has left, as `zsaudio ... | head` does
         _abandon_stdout()
         sys.exit(1)
@@ -124,6 +133,12 @@ def main() -> None:
         common.message(str(error) if isinstance(error, ZsaudioError) else _describe(error))
         _abandon_stdout()
         sys.exit(1 if isinstance(error, OSError) else 2)
+
+
+def _end_interrupted() -> None:
+    common.message("interrupted")
+    _abandon_stdout()
+    sys.exit(130)
 
 
 def _describe(error: OSError) -> str:
