@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from zsaudio.detection.listeners import (
     SoundListener,
     windows_together,
 )
+from zsaudio.detection.parts import Part, PartHeard, hear_part, join_parts
 from zsaudio.detection.scoring import Pool
 from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import DamagedAudioError, OptionError
@@ -371,6 +372,45 @@ class Recognizer:
         with running_model():
             return find_in(heard, listeners, self.labels, on_scores)
 
+    def hear_part(
+        self, path: str, part: Part, *, options: DetectionOptions | None = None, channel: int | None = None
+    ) -> PartHeard:
+        """Return what the models hear in a part of a long recording, for ``join_parts``.
+
+        For programs that share a recording among processes; see ``zsaudio.detection.parts``.
+
+        Parameters
+        ----------
+        path
+            The recording, a file.
+        part
+            One of ``zsaudio.detection.parts.parts_of(path, part_s)``.
+        options, channel
+            As for ``detect``.
+
+        Raises
+        ------
+        AudioError
+            If not all of the part can be decoded.
+        """
+        listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
+        return hear_part(path, part, listeners, windows_together(self.model, self.batch_size), channel)
+
+    def join_parts(
+        self, parts: Sequence[PartHeard], *, options: DetectionOptions | None = None
+    ) -> ClipEvents:
+        """Return the events of a recording, those of ``detect``, from what was heard in all its parts.
+
+        Parameters
+        ----------
+        parts
+            Of one recording, in order, from recognisers with the same models and labels.
+        options
+            Those with which they were heard.
+        """
+        listeners = self._listeners(options or DetectionOptions(), FILE_HOP_S, FILE_HOP_S)
+        return join_parts(parts, listeners, self.labels)
+
     def plot(
         self,
         source: Source,
@@ -506,12 +546,25 @@ class Recognizer:
         OptionError
             If the model has no embeddings, or the hop cannot be used.
         """
-        stretches = Stretches(self._encoder(), hop_s)
-        (clip,) = embed_stretches(
-            stretches, [source], self.batch_size, sample_rate=sample_rate, channel=channel
-        )
+        (clip,) = self.embed_batch([source], sample_rate, hop_s=hop_s, channel=channel)
         _raise_or_warn(clip.error)
         return clip
+
+    def embed_batch(
+        self,
+        sources: Iterable[Source],
+        sample_rate: int | None = None,
+        *,
+        hop_s: float | None = None,
+        channel: int | None = None,
+    ) -> Iterator[Embeddings]:
+        """Yield many recordings as vectors, in order, while the next audio is being decoded.
+
+        Takes what ``embed`` takes. A recording that cannot be read has an ``error`` that says why, and the
+        others go on.
+        """
+        stretches = Stretches(self._encoder(), hop_s)
+        return embed_stretches(stretches, sources, self.batch_size, sample_rate=sample_rate, channel=channel)
 
     def embed_labels(self) -> np.ndarray:
         """Return the embeddings of the labels that are sounds, ``(n_labels, dim)``, float32.

@@ -37,6 +37,7 @@ def forms(path: Path) -> dict[str, tuple[Any, int | None]]:
     return {
         "str": (str(path), None),
         "Path": (path, None),
+        "function": (lambda: path, None),
         "file object": (io.BytesIO(content), None),
         "bytes": (content, None),
         "bytearray": (bytearray(content), None),

@@ -30,6 +30,21 @@ def test_every_sample_is_kept_once(n_samples: int, window: int, hop: int) -> Non
         np.testing.assert_array_equal(w.samples, np.arange(w.start, w.end))
 
 
+@pytest.mark.parametrize(("begin", "stop", "position"), [(0, 600, 0), (600, 1213, 450), (1213, None, 900)])
+def test_a_part_has_the_windows_that_start_in_it(begin: int, stop: int | None, position: int) -> None:
+    expected = [w for w in cut(2003, 100, 60) if begin <= w.start and (stop is None or w.start < stop)]
+    windower = Windower(100, 60)
+    windower.restrict(begin, stop, position)
+    samples = np.arange(position, 2003, dtype=np.float32)
+    windows = [w for at in range(0, len(samples), 77) for w in windower.push(samples[at : at + 77])]
+    windows += windower.flush()
+    assert [(w.start, w.keep_from, w.keep_to) for w in windows] == [
+        (w.start, w.keep_from, w.keep_to) for w in expected
+    ]
+    for part, whole in zip(windows, expected, strict=True):
+        np.testing.assert_array_equal(part.samples, whole.samples)
+
+
 @pytest.mark.parametrize("size", [1, 3, 17, 509, 10_000])
 def test_block_size_changes_nothing(size: int) -> None:
     whole = cut(2003, 100, 60)

@@ -7,7 +7,7 @@ tensors and the arrays of ``datasets`` are ``(n_channels, n_samples)``, as torch
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Union
 
@@ -18,7 +18,9 @@ from zsaudio.errors import AudioError
 if TYPE_CHECKING:
     import torch
 
-Source = Union[str, os.PathLike[str], IO[bytes], bytes, np.ndarray, "torch.Tensor", Mapping[str, Any]]
+Source = Union[
+    str, os.PathLike[str], IO[bytes], bytes, np.ndarray, "torch.Tensor", Mapping[str, Any], Callable[[], Any]
+]
 """A recording, in any of these forms:
 
 - a path;
@@ -26,7 +28,9 @@ Source = Union[str, os.PathLike[str], IO[bytes], bytes, np.ndarray, "torch.Tenso
 - ``bytes``: the content of a file;
 - an array or a torch tensor, with its ``sample_rate``; integers are scaled by their type's full scale;
 - an item of the ``datasets`` library: a dict ``{"array", "sampling_rate"}`` or ``{"bytes", "path"}``, or an
-  ``AudioDecoder`` of torchcodec.
+  ``AudioDecoder`` of torchcodec;
+- a function without arguments that returns one of these, called where the recording is read: in a thread,
+  ahead of the model. Its attribute ``name``, if it has one, is what the recording is called.
 """
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")  # two letters at least: C:/ is a drive
@@ -67,6 +71,8 @@ def resolve(source: Source, sample_rate: int | None = None) -> Resolved:
         If the source is nothing that can hold audio, or the sample rate is missing or given twice.
     """
     name = source_name(source)
+    if callable(source):
+        source = source()
     if isinstance(source, Mapping):
         source, own_rate = _from_dict(source, name)
         if sample_rate is not None:

@@ -119,11 +119,31 @@ class Windower:
         self._start = 0  # position of buffer[0]; the buffer keeps what the last window may still need
         self._next = 0  # position of the next window
         self._kept = 0  # all samples before this position are kept by a window
+        self._stop: int | None = None  # no window starts here or later
+
+    @property
+    def window(self) -> int:
+        """Length of a window with its margins, in samples."""
+        return self._window + 2 * self._margin
+
+    def restrict(self, begin: int, stop: int | None, position: int) -> None:
+        """Before the first block: cut only some of the windows of a stream, as they are in the whole stream.
+
+        Parameters
+        ----------
+        begin, stop
+            Windows that start in ``[begin, stop)`` are cut; None: to the end of the stream.
+        position
+            Where the first block starts: 0, or at least a window (and its margin) before ``begin``.
+        """
+        self._next = -(-begin // self._hop) * self._hop
+        self._kept = self._next - self._hop + self._window - self._after if self._next else 0
+        self._start, self._stop = position, stop
 
     def push(self, block: np.ndarray) -> list[Window]:
         """Take the next samples; return the windows that they complete."""
         windows = []
-        while len(block):
+        while len(block) and not self._has_stopped():
             taken = block[: len(self._buffer) - self._filled]
             self._buffer[self._filled : self._filled + len(taken)] = taken
             self._filled += len(taken)
@@ -139,6 +159,8 @@ class Windower:
             return []
         windows = self._full_windows(margin=0)
         start = self._next
+        if self._stop is not None:  # another part of the stream has its last window
+            return windows
         if self._next and end - self._next < _SHORTEST_TAIL * self._window:
             start = max(0, -(-(end - self._window) // self._grid) * self._grid)
         return [*windows, self._cut(start, end, last=True)]
@@ -147,10 +169,13 @@ class Windower:
         """Return the next windows that have ``margin`` samples of the stream after them."""
         windows = []
         # Strictly more than a window: one that ends the stream is the last one, and flush() returns it.
-        while self._end() > self._next + self._window + margin:
+        while not self._has_stopped() and self._end() > self._next + self._window + margin:
             windows.append(self._cut(self._next, self._next + self._window, last=False))
             self._next += self._hop
         return windows
+
+    def _has_stopped(self) -> bool:
+        return self._stop is not None and self._next >= self._stop
 
     def _end(self) -> int:
         return self._start + self._filled
@@ -167,7 +192,7 @@ class Windower:
 
     def _forget(self) -> None:
         """Drop the samples that no later window needs: the next may be the last, and reach back a window."""
-        surplus = self._next - self._window - self._margin - self._start
+        surplus = min(self._next - self._window - self._margin - self._start, self._filled)
         if surplus > 0 and len(self._buffer) - self._filled < self._window:
             self._buffer[: self._filled - surplus] = self._buffer[surplus : self._filled]
             self._filled -= surplus

@@ -1,0 +1,59 @@
+"""Datasets of Ray: rows in, rows out, from two actors."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zsaudio.errors import MissingExtraError, OptionError
+from zsaudio.ray import detect_dataset, embed_dataset, tag_dataset
+from zsaudio.recognizer import Recognizer
+
+AUDIO = Path(__file__).parents[2] / "examples/audio"
+PATHS = [str(path) for path in sorted(AUDIO.iterdir()) if path.suffix in (".wav", ".flac", ".ogg", ".mp3")]
+LABELS = ["speech", "smoke alarm", "siren", "piano"]
+
+
+def test_tags_of_two_actors_are_those_of_the_library(local_ray: None) -> None:
+    import ray.data
+
+    rows = [{"path": path, "site": number} for number, path in enumerate([*PATHS, "no.wav"])]
+    ds = tag_dataset(
+        ray.data.from_items(rows, override_num_blocks=4), LABELS, actors=2, num_cpus=0.5, rows=2, top_k=2
+    )
+    found = {row["path"]: row for row in ds.take_all()}
+    assert len(found) == len(rows)
+    assert found["no.wav"]["error"] == "no.wav: no such file"
+    for number, (path, clip) in enumerate(
+        zip(PATHS, Recognizer(LABELS).tag_batch(PATHS, top_k=2), strict=True)
+    ):
+        assert [tag["label"] for tag in found[path]["tags"]] == [tag.label for tag in clip.tags]
+        assert [tag["score"] for tag in found[path]["tags"]] == pytest.approx([t.score for t in clip.tags])
+        assert (found[path]["site"], found[path]["error"]) == (number, None)
+
+
+def test_events_and_vectors(local_ray: None) -> None:
+    import ray.data
+
+    ds = ray.data.from_items([{"path": PATHS[0], "bytes": Path(PATHS[0]).read_bytes()}])
+    events = detect_dataset(ds, LABELS, num_cpus=0.5).take_all()
+    expected = Recognizer(LABELS).detect(PATHS[0])
+    assert [(row["onset"], row["label"]) for row in events] == [(each.onset, each.label) for each in expected]
+    vectors = embed_dataset(ds, hop_s=1.0, num_cpus=0.5).take_all()
+    assert len(vectors) == len(Recognizer(LABELS).embed(PATHS[0], hop_s=1.0).vectors)
+    with pytest.raises(OptionError, match="a column is called 'score'"):
+        detect_dataset(ray.data.from_items([{"path": "a", "score": 1}]))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **named: Any) -> Any:
+        if name.split(".", maxsplit=1)[0] == "ray":
+            raise ImportError(name)
+        return real(name, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match="running on a cluster needs Ray: pip install "):
+        tag_dataset(object())

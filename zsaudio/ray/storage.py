@@ -1,0 +1,99 @@
+"""Files of any file system that pyarrow knows: local folders, ``s3://``, ``gs://`` and others."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from zsaudio.errors import AudioError, MissingExtraError, OptionError, install_command
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+T = TypeVar("T")
+TRIES = 4
+_FIRST_WAIT_S = 0.5
+_FOR_GOOD = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_REFUSED = ("access_denied", "access denied", "credential", "forbidden", "invalid_access_key", "unauthorized")
+
+
+def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
+    """Return the file system of a path or URL, and the path on it.
+
+    Raises
+    ------
+    OptionError
+        If there is no such file system.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.fs import FileSystem, LocalFileSystem
+    except ImportError as error:
+        raise MissingExtraError(f"URLs need pyarrow: {install_command('ray')}") from error
+
+    text = os.fspath(location)
+    if "://" not in text:
+        return LocalFileSystem(), os.path.abspath(text).replace(os.sep, "/")
+    try:
+        files, path = FileSystem.from_uri(text)
+    except (ArrowException, OSError) as error:
+        raise OptionError(f"{text}: cannot be opened ({reason_of(error)})") from error
+    return files, path.rstrip("/")
+
+
+def fetch(url: str) -> bytes:
+    """Return the content of a file; what fails for a moment only is tried again.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be read.
+    """
+    try:
+        files, path = open_location(url)
+
+        def read() -> bytes:
+            with files.open_input_stream(path) as file:
+                return bytes(file.read())
+
+        return retried(read)
+    except FileNotFoundError as error:
+        raise AudioError(f"{url}: no such file") from error
+    except OSError as error:
+        raise AudioError(f"{url}: cannot be read ({reason_of(error)})") from error
+    except OptionError as error:
+        raise AudioError(str(error)) from error
+
+
+def retried(do: Callable[[], T], tries: int = TRIES) -> T:
+    """Return what ``do`` returns; after an error of the file system that may pass, wait and do it again.
+
+    The waits double, with some chance in them, so that many processes do not all come back at once.
+    """
+    for number in range(tries):
+        try:
+            return do()
+        except OSError as error:
+            passes = not isinstance(error, _FOR_GOOD) and not is_refused(error)
+            if number + 1 == tries or not passes:
+                raise
+            time.sleep(_FIRST_WAIT_S * 2**number * random.uniform(0.5, 1.5))
+    raise AssertionError("tries must be at least 1")
+
+
+def is_refused(error: Exception) -> bool:
+    """Return whether an error means that credentials are missing or not accepted."""
+    return isinstance(error, PermissionError) or any(word in str(error).lower() for word in _REFUSED)
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error of a file system as a few words, and what to do where that is known."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder"
+    if is_refused(error):
+        return (
+            "access denied: give credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://"
+        )
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:200] + "..."
