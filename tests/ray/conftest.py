@@ -14,7 +14,7 @@ def local_ray() -> Iterator[None]:
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")
-    own: dict[str, Any] = {"num_cpus": 2, "include_dashboard": False}
+    own: dict[str, Any] = {"address": "local", "num_cpus": 2, "include_dashboard": False}
     for _ in range(2):
         try:
             ray.init(
