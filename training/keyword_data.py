@@ -1,14 +1,16 @@
 """Training data of nano-keyword: rows of speech in noise, made anew for every step.
 
-A row is six seconds long: utterances one after another, each with its own speed and level, in one simulated
-room with one microphone, with noise. Sources are the synthetic voices (``keyword_voices``), the recorded
-phrases and, as noise, the CC0 and CC-BY clips of ESC-50's folds 1 to 4.
+A row is six seconds long: utterances one after another, each with its own speed and level, in one room
+(simulated or measured) with one microphone, with noise; some come over a telephone or a codec, some are
+overloaded. Sources are the synthetic voices (``keyword_voices``), the recorded phrases, words and phrases of
+other people (``keyword_people``) and, as noise, the CC0 and CC-BY clips of ESC-50's folds 1 to 4.
 
 Conventions: waveforms are 16 kHz; targets are the symbols of ``keyword_network`` (0 is blank, never a
 target).
 """
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ BY_HAND = {  # what the dictionary lacks
     "chatterbox": "CH AE T ER B AA K S",
     "goodnight": "G UH D N AY T",
 }
+CODECS = (("WAV", "ULAW"), ("WAV", "GSM610"), ("OGG", "OPUS"), ("", ""))  # of telephones; the last is none
 NUMBER = {phone: i + 1 for i, phone in enumerate(PHONEMES)}
 
 
@@ -142,7 +145,7 @@ def synthetic(path: Path) -> list[Spoken]:
 
 
 def spoken(work: Path, data: Path) -> dict[str, list[Spoken]]:
-    """Return all utterances by source: ``kokoro``, ``espeak``, ``flite``, ``recorded``."""
+    """Return all utterances by source: ``kokoro``, ``espeak``, ``flite``, ``people``, ``recorded``."""
     found: dict[str, list[Spoken]] = {}
     left_out = {word for phrase in CHOOSING for word in phrase.split() if len(word) > 2}
     for path in sorted(work.glob("speech-*.csv")):
@@ -155,6 +158,17 @@ def spoken(work: Path, data: Path) -> dict[str, list[Spoken]]:
             symbols = np.array([NUMBER[phone] for phone in pronounce(r.phrase)])
             item = Spoken(recordings.audio, r.start, r.samples, symbols, r.phrase, r.file)
             found["recorded"].append(item)
+    return found
+
+
+def rooms(data: Path, most_s: float = 0.5) -> list[np.ndarray]:
+    """Return the beginnings of the measured impulse responses; the loudest sample of each is 1."""
+    found = []
+    for path in sorted((data / "rooms" / "audio").iterdir()):
+        response = soundfile.read(path, dtype="float32")[0]
+        response = response[int(np.abs(response).argmax()) :][: int(most_s * RATE)]
+        fade = np.minimum(1.0, np.arange(len(response), 0, -1) / (0.1 * RATE), dtype=np.float32)
+        found.append(response * fade / response[0])
     return found
 
 
@@ -171,17 +185,23 @@ class RowOptions:
 
     seconds: float = 6.0
     sources: tuple[tuple[str, float], ...] = (
-        ("kokoro", 0.4),
-        ("espeak", 0.22),
-        ("flite", 0.08),
-        ("recorded", 0.3),
+        ("kokoro", 0.15),
+        ("espeak", 0.25),
+        ("flite", 0.05),
+        ("recorded", 0.25),
+        ("people", 0.3),
     )
-    spliced: float = 0.85  # of the recordings, where ``keyword_splice`` says where to cut
+    spliced: float = 0.8  # of the recordings, where ``keyword_splice`` says where to cut
+    cut_off: float = 0.25  # of the utterances that are not spliced: their first and last moments
+    cut_off_s: float = 0.09
     speed: tuple[float, float] = (0.82, 1.22)
-    room: float = 0.5
+    room: float = 0.5  # half of them measured
     microphone: float = 0.6
     noise: float = 0.9
     snr: tuple[float, float] = (0.0, 24.0)
+    telephone: float = 0.25  # nothing above 4 kHz, and a codec
+    codec: float = 0.08  # a codec at 16 kHz
+    overload: float = 0.08
     silent: float = 0.15  # rows in which nobody speaks
     gap_s: float = 0.4  # between utterances, on average
 
@@ -202,11 +222,12 @@ class Rows:
     def __init__(self, data: Path, work: Path, seed: int, options: RowOptions = RowOptions()) -> None:
         self.rng, self.options = np.random.default_rng(seed), options
         self.spoken, self.noises = spoken(work, data), noises(data, work)
+        self.rooms = rooms(data)
         self._banned = Banned(data / "keywords" / "heldout_words.txt")
         cuts = work / "cuts.json"
         self._cuts: dict[str, list[int]] = json.loads(cuts.read_text()) if cuts.exists() else {}
         self._phrases: dict[str, list[Spoken]] = {}
-        for item in self.spoken["recorded"]:
+        for item in self.spoken["recorded"] + self.spoken.get("people", []):
             self._phrases.setdefault(item.words, []).append(item)
         # common phrases are not heard as much more often as there are recordings of them
         weights = np.sqrt([len(items) for items in self._phrases.values()])
@@ -241,19 +262,30 @@ class Rows:
         if rng.random() < options.noise:
             row += self._noise(length, 0.05 * 10 ** (-rng.uniform(*options.snr) / 20))
         row += rng.standard_normal(length, np.float32) * np.float32(10 ** rng.uniform(-5.0, -2.8))
+        if rng.random() < options.overload:
+            row *= rng.uniform(1.2, 4.0) / max(float(np.abs(row).max()), 1e-3)
+            row = np.clip(row, -1, 1)
+        chance = rng.random()
+        if chance < options.telephone + options.codec:
+            row = self._transmit(row, RATE // 2 if chance < options.telephone else RATE)
         row *= 10 ** (rng.uniform(-30, 8) / 20)
         return np.clip(row, -1, 1), np.concatenate(symbols)
 
     def _pick(self) -> tuple[np.ndarray, np.ndarray]:
-        source = self._sources[self.rng.choice(len(self._sources), p=self._shares)]
+        rng, options = self.rng, self.options
+        source = self._sources[rng.choice(len(self._sources), p=self._shares)]
+        if source in ("recorded", "people") and self._cuts and rng.random() < options.spliced:
+            return self._splice()
         if source == "recorded":
-            if self._cuts and self.rng.random() < self.options.spliced:
-                return self._splice()
             item = self._recording()
         else:
             items = self.spoken[source]
-            item = items[int(self.rng.integers(len(items)))]
-        return item.wave(), item.symbols
+            item = items[int(rng.integers(len(items)))]
+        wave = item.wave()
+        if rng.random() < options.cut_off:
+            first, last = rng.integers(0, min(int(options.cut_off_s * RATE), len(wave) // 4), 2)
+            wave = wave[first : len(wave) - last]
+        return wave, item.symbols
 
     def _recording(self) -> Spoken:
         items = list(self._phrases.values())[self.rng.choice(len(self._phrases), p=self._phrase_share)]
@@ -315,13 +347,46 @@ class Rows:
                 gains[-2] -= rng.uniform(0, 40)
             response = response * 10 ** (np.interp(frequencies, knots, gains) / 20).astype(np.float32)
         if in_room:
-            tail_s = float(np.exp(rng.uniform(np.log(0.08), np.log(0.5))))
-            t = np.arange(int(min(tail_s, 0.5) * RATE)) / RATE
-            tail = rng.standard_normal(len(t)) * np.exp(-6.9 * t / tail_s)
-            tail *= np.sqrt(10 ** (rng.uniform(-18, 3) / 10) / np.square(tail).sum())
-            tail[0] = 1.0
+            if rng.random() < 0.5:
+                tail = self.rooms[int(rng.integers(len(self.rooms)))].copy()
+                tail[1:] *= 10 ** (rng.uniform(-12, 0) / 20)  # the farther away, the more room
+            else:
+                tail_s = float(np.exp(rng.uniform(np.log(0.08), np.log(0.5))))
+                t = np.arange(int(min(tail_s, 0.5) * RATE)) / RATE
+                tail = rng.standard_normal(len(t)) * np.exp(-6.9 * t / tail_s)
+                tail *= np.sqrt(10 ** (rng.uniform(-18, 3) / 10) / np.square(tail).sum())
+                tail[0] = 1.0
             response = response * rfft(tail.astype(np.float32), size)
         return irfft(rfft(row, size) * response, size)[: len(row)]
+
+    def _transmit(self, row: np.ndarray, rate: int) -> np.ndarray:
+        """Send a row over a line: resampled to ``rate``, through a codec and back."""
+        rng, length = self.rng, len(row)
+        spectrum = rfft(row)
+        if rate < RATE:
+            frequencies = np.linspace(0, RATE / 2, len(spectrum))
+            low, high = rng.uniform(60, 320), rng.uniform(3300, 3950)
+            spectrum[(frequencies < low) | (frequencies > high)] = 0
+            spectrum = spectrum[: length * rate // RATE // 2 + 1]
+        sent = irfft(spectrum, length * rate // RATE) * np.float32(rate / RATE)
+        sent *= rng.uniform(0.05, 0.95) / max(float(np.abs(sent).max()), 1e-4)
+        container, codec = CODECS[int(rng.integers(len(CODECS)))]
+        if codec == "GSM610" and rate == RATE:
+            codec = "ULAW"
+        if codec:
+            file = io.BytesIO()
+            settings = {"compression_level": float(rng.uniform(0.7, 1.0))} if codec == "OPUS" else {}
+            soundfile.write(file, sent, rate, format=container, subtype=codec, **settings)
+            file.seek(0)
+            heard = soundfile.read(file, dtype="float32")[0][: len(sent)]
+            sent = np.pad(heard, (0, len(sent) - len(heard)))
+        received = np.zeros(length // 2 + 1, np.complex64)
+        spectrum = rfft(sent)
+        received[: len(spectrum)] = spectrum
+        row = irfft(received, length) * np.float32(RATE / rate)
+        if rng.random() < 0.5:
+            row += rng.standard_normal(length, np.float32) * np.float32(10 ** rng.uniform(-5.0, -3.5))
+        return row * np.float32(0.3 / max(float(np.abs(row).max()), 1e-3))
 
     def _noise(self, length: int, level: float) -> np.ndarray:
         rng = self.rng

@@ -72,7 +72,7 @@ def main() -> None:
         (options.folder / name).chmod(0o644)
     (options.folder / "model.safetensors").chmod(0o644)
     scoring = asdict(AlignmentScoring(**json.loads(options.scoring)))
-    config = asdict(KeywordConfig()) | {"scoring": scoring}
+    config = {"model_type": "zsaudio-nano-keyword"} | asdict(KeywordConfig()) | {"scoring": scoring}
     (options.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in options.folder.iterdir() if path.suffix != ".md")
     print(f"{options.folder}: {size / 1e6:.2f} MB")

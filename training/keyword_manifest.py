@@ -4,7 +4,8 @@
 
 Writes ``keyword_manifest.csv.gz`` beside this file: the source of each utterance, the recording's file or the
 synthetic voice, its words, and the phonemes of made-up words (``*``). A test compares it with
-``heldout_words.txt``.
+``heldout_words.txt``. The rows that are there already stay: the weights were trained in stages, each from the
+previous one's, on other utterances.
 """
 
 import argparse
@@ -27,15 +28,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["source", "voice", "words", "phonemes"])
+    table = csv.reader(io.StringIO(gzip.decompress(MANIFEST.read_bytes()).decode("utf-8")))
+    rows = {tuple(row): None for row in table}
     seconds: defaultdict[str, float] = defaultdict(float)
     for source, items in sorted(spoken(options.work, options.data).items()):
         for item in items:
-            rows.writerow([source, item.voice, item.words, item.phones if "*" in item.words else ""])
+            rows[source, item.voice, item.words, item.phones if "*" in item.words else ""] = None
             seconds[source] += item.samples / 16000
         print(f"{source}: {len(items)} utterances, {seconds[source] / 3600:.2f} h")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     MANIFEST.write_bytes(gzip.compress(text.getvalue().encode("utf-8"), 9, mtime=0))
     print(f"{MANIFEST}: {MANIFEST.stat().st_size / 1e6:.2f} MB")
 

@@ -76,7 +76,8 @@ def main() -> None:
     )
 
     cuts: dict[str, list[int]] = {}
-    for item in sources["recorded"]:
+    recordings = sources["recorded"] + sources.get("people", [])
+    for item in recordings:
         padded = np.pad(item.wave(), RATE // 2)
         found, fit = spikes(network(torch.from_numpy(padded)[None])[0].numpy(), item.symbols)
         at = found * stride - RATE // 2
@@ -88,7 +89,7 @@ def main() -> None:
         if all(b - a > RATE // 50 for a, b in pairwise(edges)):
             cuts[item.voice] = [int(min(max(0, edge), item.samples)) for edge in edges]
     (options.work / "cuts.json").write_text(json.dumps(cuts))
-    print(f"{len(cuts)} of {len(sources['recorded'])} recordings can be cut")
+    print(f"{len(cuts)} of {len(recordings)} recordings can be cut")
 
 
 if __name__ == "__main__":

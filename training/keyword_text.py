@@ -15,6 +15,7 @@ import numpy as np
 
 Phones = tuple[str, ...]
 CALLS = ("hey", "okay", "hello", "hi", "dear", "please", "ask", "thanks")
+SHORT = 4  # phonemes of a short word
 ENDINGS = ("s", "es", "ed", "ing", "er", "ers", "'s", "y", "ly")
 
 
@@ -92,6 +93,7 @@ class Writer:
                     spoken[word] = list(found)
         self._spoken = spoken
         self._words = sorted(word for word in spoken if len(spoken[word][0]) >= 3)
+        self._short = sorted(word for word in spoken if 2 <= len(spoken[word][0]) <= SHORT)
         captions = (data / "text" / "audio_captions.txt").read_text(encoding="utf-8").lower().splitlines()
         split = [re.findall(r"[a-z']+", caption) for caption in captions]
         self._sentences = [
@@ -107,7 +109,8 @@ class Writer:
     def next(self) -> Utterance:
         """Return an utterance of a random kind."""
         rng = self._rng
-        kind = rng.choice(["sentence", "words", "common", "made up", "call"], p=[0.3, 0.3, 0.15, 0.15, 0.1])
+        kinds = {"sentence": 0.2, "words": 0.25, "common": 0.15, "short": 0.2, "made up": 0.15, "call": 0.05}
+        kind = rng.choice(list(kinds), p=list(kinds.values()))
         if kind == "sentence":
             words = self._sentences[rng.integers(len(self._sentences))]
             if len(words) > 8 and rng.random() < 0.5:
@@ -115,6 +118,8 @@ class Writer:
                 words = words[start : start + int(rng.integers(2, 6))]
         elif kind == "made up":
             return self._made_up()
+        elif kind == "short":
+            words = [self._short[rng.integers(len(self._short))]]
         else:
             pool = self._common if kind == "common" else self._words
             words = [pool[i] for i in rng.integers(len(pool), size=rng.integers(1, 4 + (kind != "call")))]

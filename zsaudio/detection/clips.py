@@ -150,7 +150,8 @@ class _ClipTagger:
         if tagger.keywords is not None:
             model, bank = tagger.keywords
             self._spotter = KeywordSpotter(bank.keywords, model.scoring)
-            self._whole = WholeClip(bank.keywords) if tagger.exclusive else None
+            needed = tagger.exclusive or model.scoring.whole is not None
+            self._whole = WholeClip(bank.keywords) if needed else None
             self._keyword_logits = np.full(len(bank.names), -np.inf)
 
     def push(self, stage: int, window: Window, output: np.ndarray) -> None:
@@ -172,7 +173,11 @@ class _ClipTagger:
             return ClipTags(clip.name, clip.duration_s, error=clip.error)
         tagger, keyword_logits = self._tagger, self._keyword_logits
         if tagger.keywords is not None and self._whole is not None:
-            keyword_logits = shared_out(keyword_logits, self._whole.logits())
+            whole, bias = self._whole.logits(), tagger.keywords[0].scoring.whole
+            if bias is not None:
+                keyword_logits = np.maximum(keyword_logits, whole + bias)
+            if tagger.exclusive:
+                keyword_logits = shared_out(keyword_logits, whole)
         scores = np.zeros(len(tagger.labels), np.float32)
         scores[tagger.columns] = pool_clip(
             np.stack(self._logits) if self._logits else np.zeros((1, 0), np.float32),

@@ -188,9 +188,10 @@ class AlignmentScoring:
     """Turns alignments into log-odds; its constants belong to a model.
 
     The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
-    log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. An
-    alignment begins and ends at the peaks of symbols: its event begins ``lead_s`` earlier and ends ``tail_s``
-    later.
+    log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. The
+    log-odds that a clip is the keyword and nothing else are the logits of ``WholeClip`` plus ``whole``, where
+    the model has that constant: with no other speech around it, less of a sign is enough. An alignment begins
+    and ends at the peaks of symbols: its event begins ``lead_s`` earlier and ends ``tail_s`` later.
     """
 
     bias: float
@@ -203,6 +204,7 @@ class AlignmentScoring:
     most: float = 12.0
     lead_s: float = 0.0
     tail_s: float = 0.0
+    whole: float | None = None
 
     def aligner(self, keywords: Sequence[Sequence[Sequence[int]]]) -> Aligner:
         """Return an aligner with these costs."""

@@ -61,5 +61,8 @@ class WholeClip:
             self._ended = np.logaddexp(self._ended + other, here[states.last])
 
     def logits(self) -> np.ndarray:
-        """Return a logit per keyword, ``(n_keywords,)``, whose softmax says which one the clip is."""
+        """Return a logit per keyword, ``(n_keywords,)``, whose softmax says which one the clip is.
+
+        ``AlignmentScoring.whole`` makes log-odds of them, against everything else that a clip may be.
+        """
         return np.asarray(_SCALE * np.maximum.reduceat(self._ended + self._correction, self._states.begin))
