@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from training.data import FREE, esc50, others, read_waveform
@@ -39,13 +39,19 @@ def load_yamnet(work: Path) -> tuple[NanoAudio, list[str]]:
     return audio.requires_grad_(False), names
 
 
+def audioset(audio: NanoAudio, wave: np.ndarray) -> Tensor:
+    """Return the outputs for AudioSet's classes, ``(frames, 521)``."""
+    outputs: Tensor = audio.audioset_rows(audio.features(torch.from_numpy(wave)[None])[0])
+    return outputs
+
+
 def in_spreads(audio: NanoAudio, waves: list[np.ndarray]) -> None:
     """Change the rows so that they give spreads: 0 at the median of clips, 1.28 at their 90 % quantile.
 
     These are taken of the log of the mean odds of a clip. The few clips in which a class is heard do not
     count so, nor do the outputs of silent frames, which are hundreds below all others.
     """
-    clips = [audio.audioset(torch.from_numpy(wave)[None])[0] for wave in waves]
+    clips = [audioset(audio, wave) for wave in waves]
     heard = torch.stack([frames.logsumexp(0) - np.log(len(frames)) for frames in clips])
     middle, high = heard.quantile(torch.tensor([0.5, 0.9]), dim=0)
     spread, rows = (high - middle) / 1.28, audio.audioset_rows
@@ -78,9 +84,7 @@ def main() -> None:
         encoder.names = sentences(text, [name for name, _ in known])
         encoder.table = one_hot(torch.tensor([sound for _, sound in known])).float()
         labels = encoder.weigh(sentences(text, ESC50)).T
-        outputs = [
-            audio.audioset(torch.from_numpy(wave)[None])[0].clamp(LOWEST, HIGHEST) @ labels for wave in waves
-        ]
+        outputs = [audioset(audio, wave).clamp(LOWEST, HIGHEST) @ labels for wave in waves]
     scale, bias = (round(value, 4) for value in fit([own.numpy() for own in outputs], truth))
     state = {
         name: value for name, value in audio.state_dict().items() if name.startswith(("yamnet", "audioset"))

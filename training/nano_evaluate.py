@@ -9,7 +9,6 @@
     python -m training.nano_evaluate unknown                              # what must not be claimed
     python -m training.nano_evaluate speed                                # ten minutes, decoding included
     python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
-    python -m training.nano_evaluate calibrate --data DATA --work WORK    # scale and bias, from `inner`
 
 The first three read checkpoints that `nano_audio train` wrote into the work folder, the first two those of
 all folds or partitions; the next three the weights inside the package, through the class that users run.
@@ -29,7 +28,7 @@ import torch
 from scipy.special import expit
 
 from training.data import FREE, Sound, esc50, others, partition, read_waveform
-from training.mixtures import fit, mixtures
+from training.mixtures import mixtures
 from training.nano_audio import read_captions
 from training.nano_network import TrainedAudio
 from training.nano_text import heldout_cosines, load_text, sentences
@@ -230,24 +229,12 @@ def report_unheard(options: argparse.Namespace) -> None:
 
 
 def report_inner(options: argparse.Namespace) -> None:
-    """Print the figures on which settings are chosen, or the best scale and bias.
-
-    These are fitted on mixtures, and on clips of the unseen classes, of which no name is true.
-    """
+    """Print the figures on which settings are chosen."""
     model = Checkpoint(options.work / f"{options.checkpoint or 'inner'}.pt", options.work)
     unseen, clips = partition(2), esc50(options.data)
     seen = sorted({clip.category for clip in clips} - set(unseen))
     known = [clip for clip in clips if clip.fold == 4 and clip.category in seen]
     new = [clip for clip in clips if clip.fold < 5 and clip.category in unseen]
-    if options.figure == "calibrate":
-        cosines, truth = mixture_scores(model, known, seen, 1000)
-        text = model.encode_text(seen)
-        cosines += [model.encode_audio([read_waveform(clip.path, 16000)])[0] @ text.T for clip in new]
-        truth = np.concatenate([truth, np.zeros((len(new), len(seen)), bool)])
-        scale, bias = fit(cosines, truth, model.scale, model.bias)
-        print(f"learned {model.scale:.3f} {model.bias:.3f}, fitted {scale:.3f} {bias:.3f}: ", end="")
-        print(f"--scale-by {scale / model.scale:.3f} --bias-by {bias - model.bias:.3f}")
-        return
     value, heard = accuracy(model, known, seen)
     other, heard_new = accuracy(model, new, unseen)
     print(f"fold 4, 40 seen names: {value:.2%}; partition 2, 10 unseen names: {other:.2%}")
@@ -267,7 +254,6 @@ FIGURES = {
     "folds": report_unheard,
     "partitions": report_unheard,
     "inner": report_inner,
-    "calibrate": report_inner,
     "heldout": report_shipped,
     "mixtures": report_shipped,
     "guesses": report_guesses,

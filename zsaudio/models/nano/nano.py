@@ -2,9 +2,9 @@
 
 It knows several hundred sounds by name. A label is scored by those whose names are nearest to it in meaning.
 
-- Audio: YAMNet tells 521 classes of AudioSet (``yamnet.py``), a network of our own the fifty classes of
-  ESC-50, instruments, alarms and the like (``tower.py``). The embedding of a frame says of each sound by how
-  many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``.
+- Audio: YAMNet tells 521 classes of AudioSet (``yamnet.py``); its features and a network of our own
+  (``tower.py``) tell the fifty classes of ESC-50, instruments, alarms and the like. The embedding of a frame
+  says of each sound by how many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``.
 - Text: a small sentence encoder. A known name weighs ``softmax(SHARPNESS * cosine)`` (ConSE: Norouzi et al.,
   ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and,
   less, for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
@@ -68,6 +68,11 @@ class NanoConfig:
         return self.audioset + self.own
 
 
+def logarithm(features: Tensor) -> Tensor:
+    """Return ``log(1 + 4 features)``: YAMNet's features are 0 or more, and some a hundred times others."""
+    return torch.log1p(4 * features)
+
+
 class NanoAudio(nn.Module):
     """A waveform in, an embedding per frame out."""
 
@@ -77,19 +82,21 @@ class NanoAudio(nn.Module):
         self.tower = Tower(TowerConfig(), tower_mel)
         self.audioset_rows = nn.Linear(yamnet.FEATURES, config.audioset)
         self.own_rows = nn.Linear(self.tower.config.dim, config.own)
+        self.own_features = nn.Linear(yamnet.FEATURES, config.own, bias=False)
 
-    def audioset(self, waveform: Tensor) -> Tensor:
-        """Return the outputs for AudioSet's sounds, ``(batch, frames, audioset)``."""
+    def features(self, waveform: Tensor) -> Tensor:
+        """Return YAMNet's features, ``(batch, frames, 1024)``."""
         frames = max(1, math.ceil(waveform.shape[1] / yamnet.STRIDE))
         end = frames * yamnet.STRIDE - waveform.shape[1]
         mel = self.mel(pad(waveform, (yamnet.LEAD, end)))[:, None, : frames * yamnet.SHORTEN]
-        features = self.yamnet(mel.contiguous(memory_format=torch.channels_last)).mean(3).transpose(1, 2)
-        return self.audioset_rows(features)  # type: ignore[no-any-return]
+        maps: Tensor = self.yamnet(mel.contiguous(memory_format=torch.channels_last))
+        return maps.mean(3).transpose(1, 2)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return embeddings ``(batch, ceil(n_samples / STRIDE), dim)`` of waveforms."""
-        both = [self.audioset(waveform), self.own_rows(self.tower(waveform))]
-        return torch.cat(both, dim=2).clamp(LOWEST, HIGHEST)
+        features = self.features(waveform)
+        own = self.own_rows(self.tower(waveform)) + self.own_features(logarithm(features))
+        return torch.cat([self.audioset_rows(features), own], dim=2).clamp(LOWEST, HIGHEST)
 
 
 class NanoText(nn.Module):
