@@ -135,6 +135,7 @@ def lengths(options: argparse.Namespace) -> None:
     model = load(options)
     lines = (options.data / "keywords" / "heldout_words.txt").read_text(encoding="utf-8").splitlines()
     words = [line for line in lines if line and not line.startswith("#") and line not in HELD_OUT]
+    words = [word for word in words if all(part in dictionary() for part in word.split())]
     rng = np.random.default_rng(0)
     speakers = [espeak(rng)] + ([kokoro(options.kokoro, rng)] if options.kokoro else [])
     writer, waves, truth = Writer(options.data, 0), [], []

@@ -29,7 +29,7 @@ def held_out() -> list[str]:
 
 
 def test_it_lists_all_sources(rows: list[dict[str, str]]) -> None:
-    assert {row["source"] for row in rows} == {"espeak", "flite", "kokoro", "recorded"}
+    assert {row["source"] for row in rows} == {"espeak", "flite", "kokoro", "people", "recorded"}
     assert len(rows) > 10_000 and all(row["words"] and row["voice"] for row in rows)
 
 

@@ -1,5 +1,6 @@
 """The likelihood of a whole clip is the sum over all ways to explain it."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -55,3 +56,18 @@ def test_pieces_do_not_matter_and_nothing_is_no_keyword() -> None:
     tags = recognizer.tag(np.zeros(RATE, np.float32), RATE, exclusive=True)
     assert sum(tag.score for tag in tags) == pytest.approx(1.0)
     assert all(np.isfinite(tag.score) for tag in tags)
+
+
+def test_a_clip_that_is_nothing_but_the_keyword_needs_less_of_a_sign() -> None:
+    """The model's constant for whole clips counts where the keyword is alone, and never in silence."""
+    model = ToneSpeech()
+    recognizer = Recognizer(["keyword: bc", "keyword: abcd"], keyword_model=model)
+    alone, silence = speak("  bc  "), np.zeros(RATE, np.float32)
+    model.scoring = replace(model.scoring, bias=-20.0)
+    assert all(tag.score < 0.01 for tag in recognizer.tag(alone, RATE))
+    model.scoring = replace(model.scoring, whole=10.0)
+    first, second = recognizer.tag(alone, RATE)
+    assert first.label == "keyword: bc" and first.score > 0.99
+    assert second.score < 0.5
+    assert all(tag.score < 0.01 for tag in recognizer.tag(silence, RATE))
+    assert all(tag.score < 0.01 for tag in recognizer.tag(speak("efgh bc efgh"), RATE))

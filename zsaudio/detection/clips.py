@@ -175,7 +175,8 @@ class _ClipTagger:
         if tagger.keywords is not None and self._whole is not None:
             whole, bias = self._whole.logits(), tagger.keywords[0].scoring.whole
             if bias is not None:
-                keyword_logits = np.maximum(keyword_logits, whole + bias)
+                alone = np.minimum(whole + bias, self._whole.against_none())
+                keyword_logits = np.maximum(keyword_logits, alone)
             if tagger.exclusive:
                 keyword_logits = shared_out(keyword_logits, whole)
         scores = np.zeros(len(tagger.labels), np.float32)

@@ -66,3 +66,11 @@ class WholeClip:
         ``AlignmentScoring.whole`` makes log-odds of them, against everything else that a clip may be.
         """
         return np.asarray(_SCALE * np.maximum.reduceat(self._ended + self._correction, self._states.begin))
+
+    def against_none(self) -> np.ndarray:
+        """Return log-odds ``(n_keywords,)`` of each keyword against a clip without it: pauses, other speech.
+
+        In silence or noise no keyword is likely, and yet one is the least unlikely.
+        """
+        likelihood = np.maximum.reduceat(self._ended + _SYMBOL * self._states.counts, self._states.begin)
+        return np.asarray(_SCALE * (likelihood - self._before))
