@@ -38,7 +38,7 @@ class ModelInfo:
 MODELS = {
     info.name: info
     for info in (
-        ModelInfo("nano", None, "27 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
+        ModelInfo("nano", None, "28 MB", "Apache-2.0", "everyday sounds; small, fast, needs no network"),
         ModelInfo(
             "nano-keyword", None, "7 MB", "Apache-2.0", "spoken keywords, any English words; small, fast"
         ),
