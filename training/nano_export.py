@@ -18,6 +18,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -27,6 +28,7 @@ from torch.nn.functional import one_hot
 from training.data import FREE, Sound, others
 from training.nano_audio import Run
 from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
+from training.nano_network import TrainedText
 from training.nano_text import load_text, load_tokenizer, sentences
 from zsaudio.models.checksums import SUMS
 from zsaudio.models.nano import yamnet
@@ -66,15 +68,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float,
     tower = {n: v for n, v in state["audio"].items() if "num_batches" not in n and "semantic" not in n}
     tensors = {f"audio.tower.{name}": value for name, value in tower.items()}
     tensors |= {f"audio.{name}": value for name, value in audioset["audio"].items()}
-    features = torch.load(work / "features-ship.pt")
-    # The scale and bias of AudioSet's sounds serve for all: the others' log-odds are divided by them.
-    share = scale / audioset["scale"]
-    with torch.inference_mode():
-        vectors = text.project(sentences(text, [name for name, *_ in own]))
-    tensors["audio.own_rows.weight"] = OWN_SHARE * share * state["scale"] * vectors
-    tensors["audio.own_features.weight"] = FEATURES_SHARE * share * features["weight"]
-    biases = OWN_SHARE * state["bias"] + FEATURES_SHARE * features["bias"]
-    tensors["audio.own_rows.bias"] = share * biases + (bias - audioset["bias"]) / audioset["scale"]
+    tensors |= own_rows(text, own, state, audioset, torch.load(work / "features-ship.pt"), scale, bias)
     encoder = NanoText(NanoConfig()).state_dict().keys()
     tensors |= {f"text.{name}": value for name, value in text.state_dict().items() if name in encoder}
     tensors["text.names"], tensors["text.table"] = table(text, audioset["names"], own, scale * AUDIOSET_SHARE)
@@ -109,6 +103,32 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float,
     (folder / SUMS).write_text("".join(sums), encoding="ascii")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
+
+
+@torch.inference_mode()
+def own_rows(
+    text: TrainedText,
+    own: list[tuple[str, ...]],
+    state: dict[str, Any],
+    audioset: dict[str, Any],
+    features: dict[str, Tensor],
+    scale: float,
+    bias: float,
+) -> dict[str, Tensor]:
+    """Return the rows of the sounds that our own network learned, on its output and on YAMNet's features.
+
+    The scale and bias of AudioSet's sounds serve for all: the others' log-odds are divided by them. What the
+    features cannot tell, as silence, is left to our own network.
+    """
+    share = scale / audioset["scale"]
+    vectors: Tensor = text.project(sentences(text, [name for name, *_ in own]))
+    own_shares = torch.where(features["weight"].any(1), OWN_SHARE, OWN_SHARE + FEATURES_SHARE)
+    biases = own_shares * state["bias"] + FEATURES_SHARE * features["bias"]
+    return {
+        "audio.own_rows.weight": share * state["scale"] * own_shares[:, None] * vectors,
+        "audio.own_features.weight": FEATURES_SHARE * share * features["weight"],
+        "audio.own_rows.bias": share * biases + (bias - audioset["bias"]) / audioset["scale"],
+    }
 
 
 def table(

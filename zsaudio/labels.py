@@ -290,7 +290,7 @@ def _checked(labels: Iterable[str | Label]) -> tuple[Label, ...]:
         label = _as_keyword(_tidy(given if isinstance(given, Label) else Label(given)))
         _check(label, position)
         if (before := first.setdefault(label.name.casefold(), position)) != position:
-            raise LabelError(f"label '{label.name}' is given twice (labels {before} and {position})")
+            raise LabelError(f"label {label.name!r} is given twice (labels {before} and {position})")
         checked.append(label)
     if not any(not label.background for label in checked):
         raise LabelError("no labels")

@@ -362,7 +362,7 @@ from conftest import ToneModel
 import zsaudio.recognizer
 class Slow(ToneModel):
     def logits(self, windows, bank):
-        time.sleep(0.05)
+        time.sleep(0.1)
         return super().logits(windows, bank)
 zsaudio.recognizer.load_model = lambda *_, **__: Slow()
 import zsaudio.cli
