@@ -356,7 +356,8 @@ def test_mirrored_names_never_collide(paths: list[str], suffix: str) -> None:
 
 
 KILLED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 sys.path.insert(0, {tests!r})
 from conftest import ToneModel
 import zsaudio.recognizer
