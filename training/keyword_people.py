@@ -18,7 +18,7 @@ import numpy as np
 import zsaudio
 from training.keyword_data import RATE
 from training.keyword_evaluate import recorded_words
-from training.keyword_statistics import rows, said_in
+from training.keyword_statistics import heard, rows, said_in
 from training.keyword_text import Banned
 from zsaudio.labels import LabelSet
 from zsaudio.models.speech.alignment import KeywordSpotter
@@ -26,21 +26,26 @@ from zsaudio.models.speech.nano_keyword import NanoKeyword
 from zsaudio.models.speech.phonemes import PHONEMES
 
 LEAST = 0.0  # log-odds that a phrase is where it was found
+SILENCE_S = 0.1  # that ``heard`` puts in front
 AROUND_S = 0.03  # kept before and after a phrase
 
 Found = tuple[np.ndarray, str, tuple[int, ...], str]  # waveform, words, symbols, voice
+
+
+def best_way(model: NanoKeyword, text: str, log_probs: np.ndarray, ends: slice) -> tuple[int, ...]:
+    """Return the pronunciation that fits best of those that end in some frames."""
+    ways = model.symbols(text)
+    ratios = model.scoring.aligner([[way] for way in ways]).push(log_probs).ratio[ends]
+    return ways[int(ratios.max(axis=0).argmax())]
 
 
 def words(data: Path) -> Iterator[Found]:
     """Yield the recorded words, each with the pronunciation that fits best."""
     model = NanoKeyword()
     for path, word, speaker in recorded_words(data, digits=False):
-        wave = zsaudio.load_audio(path, RATE)[0]
-        ways = model.symbols(word)
-        aligner = model.scoring.aligner([[way] for way in ways])
-        (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
-        best = aligner.push(log_probs).ratio.max(axis=0).argmax()
-        yield wave, word, ways[int(best)], f"{speaker}/{path.name}"
+        (log_probs,) = heard(model, [path])
+        symbols = best_way(model, word, log_probs, slice(None))
+        yield zsaudio.load_audio(path, RATE)[0], word, symbols, f"{speaker}/{path.name}"
 
 
 def phrases(data: Path) -> Iterator[Found]:
@@ -52,8 +57,8 @@ def phrases(data: Path) -> Iterator[Found]:
     texts = sorted(known)
     bank = model.embed_labels(LabelSet([f"keyword: {text}" for text in texts])).keywords
     for row in commands:
-        wave = zsaudio.load_audio(data / "commands" / row["file"], RATE)[0]
-        (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
+        path = data / "commands" / row["file"]
+        wave, (log_probs,) = zsaudio.load_audio(path, RATE)[0], heard(model, [path])
         spotted = KeywordSpotter(bank, model.scoring).push(log_probs)
         for phrase in dict.fromkeys(said_in(row)):
             if phrase not in known:
@@ -62,13 +67,11 @@ def phrases(data: Path) -> Iterator[Found]:
             end = int(spotted.logits[:, k].argmax())
             if spotted.logits[end, k] < LEAST:
                 continue
-            ways = model.symbols(phrase)
-            ratios = model.scoring.aligner([[way] for way in ways]).push(log_probs).ratio[end]
-            how, late_s = model.scoring, 0.1  # the silence in front
-            start_s = float(spotted.start[end, k]) * model.frame_s - how.lead_s - late_s - AROUND_S
-            end_s = (end + 1) * model.frame_s + how.tail_s - late_s + AROUND_S
+            symbols, how = best_way(model, phrase, log_probs, slice(end, end + 1)), model.scoring
+            start_s = float(spotted.start[end, k]) * model.frame_s - how.lead_s - SILENCE_S - AROUND_S
+            end_s = (end + 1) * model.frame_s + how.tail_s - SILENCE_S + AROUND_S
             piece = wave[max(0, int(start_s * RATE)) : int(end_s * RATE)]
-            yield piece, phrase, ways[int(ratios.argmax())], f"{row['file']} {phrase}"
+            yield piece, phrase, symbols, f"{row['file']} {phrase}"
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
 from tone_encoder import ToneEncoder
 
 pytest.importorskip("gradio")
@@ -22,13 +21,6 @@ from zsaudio.recognizer import Recognizer
 
 MODEL = ToneEncoder()
 SETTINGS = Settings("440, 590", lambda labels: Recognizer(labels, MODEL), max_hours=0.1)
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sounds") / "night.wav"
-    soundfile.write(path, np.concatenate([np.zeros(16_000), tone(440, 1.5), np.zeros(16_000)]), 16_000)
-    return path
 
 
 @pytest.fixture(scope="module")

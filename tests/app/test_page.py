@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 from browser import chromium
-from conftest import tone
 from serving import serving
 from tone_encoder import ToneEncoder
 
@@ -53,13 +52,6 @@ class Page:
     def label(self, text: str) -> None:
         self.page.fill("#recordings-labels textarea", text)
         self.page.locator("#recordings-labels textarea").blur()
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sounds") / "night.wav"
-    soundfile.write(path, np.concatenate([np.zeros(16_000), tone(440, 1.5), np.zeros(16_000)]), 16_000)
-    return path
 
 
 @pytest.fixture(scope="module")

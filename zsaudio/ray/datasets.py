@@ -85,7 +85,7 @@ def tag_dataset(
         "pool": pool,
         "channel": channel,
     }
-    work = Work("tag", _sent(labels), {"model": model, **recognizer}, options)
+    work = Work("tag", LabelSet.of(labels), {"model": model, **recognizer}, options)
     return _mapped(ds, work, actors, num_cpus, num_gpus, rows)
 
 
@@ -118,7 +118,10 @@ def detect_dataset(
         the start of the recording, ``label``, ``score`` and ``error``.
     """
     work = Work(
-        "detect", _sent(labels), {"model": model, **recognizer}, {"options": options, "channel": channel}
+        "detect",
+        LabelSet.of(labels),
+        {"model": model, **recognizer},
+        {"options": options, "channel": channel},
     )
     return _mapped(ds, work, actors, num_cpus, num_gpus, rows)
 
@@ -160,11 +163,6 @@ def require_ray() -> None:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"running on a cluster needs Ray: {install_command('ray')}") from error
-
-
-def _sent(labels: Labels) -> LabelSet:
-    """Return the labels as they are sent to the actors, checked here rather than there."""
-    return LabelSet.of(labels)
 
 
 def _mapped(
