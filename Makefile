@@ -4,6 +4,9 @@ BIN = .venv/bin
 # Python compiles a module when it is first imported; pip would compile tens of thousands that never are.
 INSTALL = python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# Without compiled modules each of the many processes that tests start would compile all it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-torchaudio torture lint docs wheel clean
 
 demo: .venv/installed

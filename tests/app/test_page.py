@@ -145,6 +145,50 @@ def test_events_are_seen_heard_changed_and_saved(
     assert elsewhere == []
 
 
+def test_zooming_asks_for_what_is_looked_at(visit: Page, night: Path) -> None:
+    page = visit.page
+    visit.upload(night)
+    visit.rows(2)
+    shown = "return [...document.querySelectorAll('#viewer canvas')].map(each => each.toDataURL())[0]"
+    before = page.evaluate(f"() => {{ {shown} }}")
+    with page.expect_request(lambda request: "from=" in request.url and "/sound" not in request.url) as asked:
+        page.get_by_role("button", name="Zoom in").click()
+    edges = {key: float(value) for key, value in re.findall(r"(from|to)=([\d.]+)", asked.value.url)}
+    assert edges == {"from": 0.438, "to": 3.063}  # half of 3.5 s, with a quarter of that on either side
+    page.get_by_role("button", name="Show the whole recording").click()
+    page.wait_for_function(f"before => (() => {{ {shown} }})() === before", arg=before)
+
+
+def test_a_built_in_set_takes_the_place_of_the_labels(visit: Page) -> None:
+    visit.page.locator("#recordings-sets input").click()
+    visit.page.get_by_role("option", name="@animals").click()
+    visit.page.wait_for_function("document.querySelector('#recordings-labels textarea').value === '@animals'")
+
+
+def test_dark_mode_is_readable(visit: Page, server: str, night: Path) -> None:
+    visit.page.goto(f"{server}?__theme=dark")
+    visit.page.wait_for_selector("#files input[type=file]", state="attached")
+    visit.upload(night)
+    visit.rows(2)
+    for selector in ("#viewer h2", "#viewer tbody td", "#viewer .zs-downloads"):
+        channels = [
+            [int(part) for part in re.findall(r"\d+", colour)[:3]]
+            for colour in visit.page.evaluate(
+                """selector => {
+                    const found = document.querySelector(selector);
+                    let behind = found;
+                    while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)")
+                        behind = behind.parentElement;
+                    return [getComputedStyle(found).color, getComputedStyle(behind).backgroundColor];
+                }""",
+                selector,
+            )
+        ]
+        text, behind = (np.mean(each) for each in channels)
+        assert text > 130, selector
+        assert behind < 60, selector
+
+
 def test_what_is_wrong_is_said_in_plain_words(visit: Page, night: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_text("not audio at all")
     visit.upload(tmp_path / "broken.wav", night)

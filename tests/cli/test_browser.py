@@ -28,3 +28,12 @@ def test_without_gradio_a_line_says_what_to_install(zs: Run, monkeypatch: pytest
     ran = zs("app", "--no-open")
     assert ran.code == 2
     assert ran.err[0].startswith("zsaudio: the page needs Gradio: pip install ")
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_page(zs: Run) -> None:
+    pytest.importorskip("gradio")
+    ran = zs("app", "--model", "nope", "--no-open", "--port", "0")
+    assert ran.code == 2
+    assert next(line for line in ran.err if "localhost" not in line).startswith(
+        "zsaudio: unknown model 'nope'; known are nano"
+    )

@@ -8,6 +8,7 @@
   function downloads(parent, address) {
     const line = make(parent, "p", "zs-downloads", "Download ");
     for (const format of FORMATS) {
+      line.append(" "); // where a narrow page may break the line
       const link = make(line, "a", "", format);
       link.href = address(format);
       link.download = "";

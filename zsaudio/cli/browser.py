@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zsaudio.cli import common
-from zsaudio.errors import MissingExtraError, OptionError, install_command
+from zsaudio.errors import MissingExtraError, OptionError, ZsaudioError, install_command
 
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
@@ -117,7 +117,16 @@ def browser(
     )
     sockets = [server.config.bind_socket()]
     sockets[0].listen()  # a browser that comes at once waits, and is not turned away
-    threading.Thread(target=load.first, daemon=True).start()  # while the browser loads the page
+    failed: list[ZsaudioError] = []
+
+    def load_first() -> None:
+        try:
+            load.first()
+        except ZsaudioError as error:
+            failed.append(error)
+            server.should_exit = True
+
+    threading.Thread(target=load_first, daemon=True).start()  # while the browser loads the page
     address = f"http://{'localhost' if host in _LOCAL else host}:{sockets[0].getsockname()[1]}"
     common.message(f"{address} (Ctrl-C ends it)")
     if open_browser:
@@ -125,6 +134,8 @@ def browser(
 
         threading.Timer(0.5, webbrowser.open, [address]).start()
     server.run(sockets)
+    if failed:
+        raise failed[0]
 
 
 class Loader:
