@@ -16,10 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import soundfile
 from playwright.sync_api import Page, sync_playwright
+
+from zsaudio.audio.reader import AudioReader
 
 AUDIO = Path(__file__).parents[1] / "examples" / "audio"
 LABELS = "speech, smoke alarm, siren, piano, trumpet, dog barking, rain, engine"
@@ -28,9 +29,13 @@ WAIT_MS = 600_000
 ROWS = "#viewer tbody tr"
 
 
+def load(path: Path) -> np.ndarray:
+    return np.concatenate(list(AudioReader(path).blocks(RATE)))
+
+
 def make_recordings(folder: Path, hours: float) -> tuple[Path, Path, Path]:
     """Write a clip of 10 s, a recording of hours, and what the microphone hears."""
-    sounds = [librosa.load(path, sr=RATE)[0] for path in sorted(AUDIO.iterdir())]
+    sounds = [load(path) for path in sorted(AUDIO.iterdir())]
     rng = np.random.default_rng(0)
     minute = 0.001 * rng.standard_normal(60 * RATE).astype(np.float32)
     for number, sound in enumerate(sounds):
@@ -41,7 +46,7 @@ def make_recordings(folder: Path, hours: float) -> tuple[Path, Path, Path]:
     with soundfile.SoundFile(long, "w", RATE, 1) as file:
         for _ in range(round(60 * hours)):
             file.write(minute)
-    soundfile.write(heard, librosa.load(AUDIO / "speech_and_smoke_alarm.flac", sr=RATE)[0], RATE)
+    soundfile.write(heard, load(AUDIO / "speech_and_smoke_alarm.flac"), RATE)
     return clip, long, heard
 
 

@@ -332,7 +332,8 @@ def save_checkpoint(folder: Path, audio_config: dict[str, Any]) -> None:
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *letters, *sorted({a + b for a, b in merges}), "<mask>"]
     ordered = sorted(merges, key=lambda merge: (len(merge[0]), merge))
     tokenizer = RobertaTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=ordered)  # type: ignore[arg-type]  # pairs, as the tokenizer below takes them
-    extractor = ClapFeatureExtractor(truncation="rand_trunc")
+    is_fused = audio_config.get("enable_fusion", False)
+    extractor = ClapFeatureExtractor(truncation="fusion" if is_fused else "rand_trunc")
     ClapProcessor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(folder)
 
 

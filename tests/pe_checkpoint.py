@@ -69,8 +69,10 @@ def save_pe_checkpoint(folder: Path, kind: str = "frame") -> Any:
         torch.manual_seed(5)
         model = (PeAudioFrameLevelModel if kind == "frame" else PeAudioModel)(config).eval()
         with torch.no_grad():
+            # so much that logits differ from frame to frame and from text to text
             for parameter in model.parameters():
-                parameter.add_(0.03 * torch.randn_like(parameter))
+                parameter.add_(0.12 * torch.randn_like(parameter))
+            model.text_audio_logit_scale.fill_(1.0)
     model.save_pretrained(folder)
     PeAudioFeatureExtractor().save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -31,12 +31,10 @@ def mel_filters() -> Tensor:
 
     For training; the filters are stored with the weights.
     """
-    import librosa  # slow to import, and not needed to load the weights
+    from transformers.audio_utils import mel_filter_bank  # slow to import
 
-    filters = librosa.filters.mel(
-        sr=RATE, n_fft=FFT, n_mels=BANDS, fmin=125.0, fmax=7500.0, htk=True, norm=None
-    )
-    return torch.from_numpy(filters.T.copy())
+    filters = mel_filter_bank(FFT // 2 + 1, BANDS, 125.0, 7500.0, RATE, norm=None, mel_scale="htk")
+    return torch.from_numpy(filters).float()
 
 
 class LogMagnitudes(nn.Module):
