@@ -97,7 +97,8 @@ KeywordModel = Annotated[
     typer.Option(
         "--keyword-model",
         metavar="MODEL",
-        help="Model for 'keyword: ...' labels: nano-keyword, or the id or folder of a CTC checkpoint.",
+        help="Model for 'keyword: ...' labels: nano-keyword, the id or folder of a CTC checkpoint, or "
+        "torchaudio:MMS_FA.",
         rich_help_panel=MODEL,
     ),
 ]

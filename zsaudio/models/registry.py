@@ -204,7 +204,8 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
     ----------
     model
         ``"nano-keyword"``, or the Hugging Face id or folder of a CTC checkpoint that transformers can load
-        (wav2vec2, HuBERT, WavLM, Parakeet, LASR, ...; characters, sub-words or phonemes).
+        (wav2vec2, HuBERT, WavLM, Parakeet, LASR, ...; characters, sub-words or phonemes), or
+        ``"torchaudio:MMS_FA"`` or another bundle of ``torchaudio.pipelines`` for recognition or alignment.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -218,10 +219,14 @@ def load_keyword_model(model: str, *, device: str = "auto") -> SpeechModel:
         from zsaudio.models.speech.nano_keyword import NanoKeyword
 
         return NanoKeyword(device=device)
+    if model.startswith("torchaudio:"):
+        from zsaudio.models.speech.torchaudio_bundle import TorchaudioBundle
+
+        return TorchaudioBundle(model, device)
     if not (model and Path(model).is_dir()) and not _is_hub_id(model):
         raise ModelError(
             f"unknown keyword model '{model}'; known are nano-keyword, the Hugging Face id of a CTC "
-            "checkpoint (owner/name), or a local folder"
+            "checkpoint (owner/name), a local folder, or torchaudio:MMS_FA"
         )
     from zsaudio.models.checkpoint import read_config
     from zsaudio.models.checksums import check_files

@@ -130,11 +130,15 @@ class CtcCheckpoint(Speech):
         logits: torch.Tensor = self._network(**inputs.to(self.device)).logits[0].float()
         return logits
 
-    @torch.inference_mode()
     def _frame(self, config: Any) -> int:
         """Return the length of a frame in samples: from the config, or else measured."""
         if self._extractor.model_input_names[0] == "input_values":
             return int(config.inputs_to_logits_ratio)
+        return self._measured_frame()
+
+    @torch.inference_mode()
+    def _measured_frame(self) -> int:
+        """Return the length of a frame in samples, from how many frames some silence has."""
         n_samples = round(_MEASURED_S * self.sample_rate)
         n_frames = len(self._logits(np.zeros(n_samples, np.float32)))
         return round(n_samples / n_frames / _GRID) * _GRID
