@@ -23,7 +23,7 @@ from zsaudio.results import Event
 
 FAINT = 0.01  # keywords that score less are not among the best
 _CHUNK = 4096  # frames that are aligned together
-_TOLERANCE = 0.05  # between probes; another device or precision changes less
+SPEECH_TOLERANCE = 0.05  # between probes; another device or precision changes less
 
 
 def speech_header(model: SpeechModel, name: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def speech_header(model: SpeechModel, name: str) -> dict[str, Any]:
 def is_same(model: SpeechModel, header: dict[str, Any]) -> bool:
     """Return whether a model is the one that an archive's frames are of."""
     probe, noted = _probe(model), np.array(header["probe"])
-    return probe.shape == noted.shape and bool(np.abs(probe - noted).max() < _TOLERANCE)
+    return probe.shape == noted.shape and bool(np.abs(probe - noted).max() < SPEECH_TOLERANCE)
 
 
 def _probe(model: SpeechModel) -> np.ndarray:

@@ -5,15 +5,16 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zsaudio.cli import common
+from zsaudio.cli import common, shards
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
     from zsaudio.cli.side_outputs import Plotter, Reporter
+    from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.labels import LabelSet
     from zsaudio.results import ClipEvents, FrameScores
 
@@ -76,6 +77,10 @@ def detect(
             rich_help_panel=common.INPUT,
         ),
     ] = None,
+    jobs: shards.Jobs = None,
+    ray: shards.Ray = None,
+    actors: shards.Actors = None,
+    gpus: shards.Gpus = 0.0,
     format: Annotated[
         DetectFormat,
         typer.Option(
@@ -86,7 +91,7 @@ def detect(
             rich_help_panel=common.OUTPUT,
         ),
     ] = DetectFormat.table,
-    output: common.Output = None,
+    output: shards.Output = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -134,44 +139,68 @@ def detect(
     label_set = common.promise(label_set, false_alarms, threshold)
 
     from zsaudio.cli.batch import Batch
-    from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.output.event_writers import EVENT_FORMATS
     from zsaudio.output.formats import Place
 
-    batch: Batch[ClipEvents] = Batch(
-        inputs, recursive, noun="event", work="detecting", quiet=quiet, debug=debug
+    options = _options(
+        threshold=threshold,
+        sensitivity=sensitivity,
+        min_duration_s=min_duration,
+        merge_gap_s=merge_gap,
+        smooth_s=smooth,
+        median_s=median,
+        window_s=window,
+        hop_s=hop,
+        overlap_s=overlap,
     )
-    given = {
-        "threshold": threshold,
-        "sensitivity": sensitivity,
-        "min_duration_s": min_duration,
-        "merge_gap_s": merge_gap,
-        "smooth_s": smooth,
-        "median_s": median,
-        "window_s": window,
-        "hop_s": hop,
-        "overlap_s": overlap,
+    loading: dict[str, Any] = {
+        "model": model,
+        "keyword_model": keyword_model,
+        "device": device,
+        "dtype": dtype,
     }
-    options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
-    if output and labels_file:
-        common.refuse_input_as_output(output, [str(labels_file)])
-    began = _start_times(start_time, batch.paths)
-    settings = {
+    settings: dict[str, Any] = {
         "command": "detect",
         "labels": [asdict(label) for label in label_set],
         "templates": label_set.templates,
         "model": [model, dtype, keyword_model],
         "options": asdict(options),
         "channel": channel,
-        "start_time": start_time,
-        "format": [format.value, absolute_paths, escape],
     }
+    processes = shards.Processes(jobs, ray, actors, gpus)
+    if processes.are_asked_for:
+        shards.refuse(
+            output_dir=output_dir,
+            plot=plot,
+            report=report,
+            clips=clips,
+            start_time=start_time,
+            format=format is not DetectFormat.table,
+        )
+        shards.write_shards(
+            "detect",
+            label_set,
+            loading | {"batch_size": batch_size},
+            {"options": options, "channel": channel},
+            settings,
+            inputs,
+            recursive,
+            output,
+            processes,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+        return
+    file = shards.file_of(output, labels_file)
+    batch: Batch[ClipEvents] = Batch(
+        inputs, recursive, noun="event", work="detecting", quiet=quiet, debug=debug
+    )
+    began = _start_times(start_time, batch.paths)
+    settings |= {"start_time": start_time, "format": [format.value, absolute_paths, escape]}
     form, place = EVENT_FORMATS[format.value], Place(clock=start_time is not None, escape=escape)
-    if len(batch.paths) > 1 and not form.combines and not output_dir:
-        n_paths = len(batch.paths)
-        raise OptionError(f"{format.value} holds one recording, and there are {n_paths}: use --output-dir")
+    _check_format(format, form.combines or output_dir is not None, len(batch.paths))
     with batch.opened(
-        form, place, settings, output=output, output_dir=output_dir, resume=resume, overwrite=overwrite
+        form, place, settings, output=file, output_dir=output_dir, resume=resume, overwrite=overwrite
     ):
         from zsaudio.cli.side_outputs import CurveTaker, Cutter, Plotter, Reporter
 
@@ -187,9 +216,7 @@ def detect(
 
         from zsaudio.recognizer import Recognizer
 
-        recognizer = Recognizer(
-            label_set, model, keyword_model=keyword_model, device=device, dtype=dtype, batch_size=batch_size
-        )
+        recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
         _show_thresholds(plotter, reporter, recognizer.labels)
 
         def on_scores(frame: "FrameScores") -> None:
@@ -221,6 +248,19 @@ def detect(
         finally:  # also when it is interrupted, or some recordings failed
             if reporter:
                 reporter.write()
+
+
+def _options(**given: float | None) -> "DetectionOptions":
+    """Return the options of detection, its own where none is given."""
+    from zsaudio.detection.hysteresis import DetectionOptions
+
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return DetectionOptions(**chosen)
+
+
+def _check_format(format: DetectFormat, holds_several: bool, n_paths: int) -> None:
+    if n_paths > 1 and not holds_several:
+        raise OptionError(f"{format.value} holds one recording, and there are {n_paths}: use --output-dir")
 
 
 def _show_thresholds(plotter: "Plotter | None", reporter: "Reporter | None", label_set: "LabelSet") -> None:

@@ -60,14 +60,14 @@ def progress_is_shown(quiet: bool) -> bool:
 
 
 def show_progress(
-    items: Iterable[T], total: int, what: str, quiet: bool, position: Position | None = None
+    items: Iterable[T], total: int | None, what: str, quiet: bool, position: Position | None = None
 ) -> Generator[T, None, None]:
     """Yield the items; draw a progress bar where there is a terminal and more than a moment's work.
 
     Parameters
     ----------
     items, total
-        The items, and their number.
+        The items, and their number; None: it is not known.
     what
         Name of the work.
     quiet
@@ -85,7 +85,8 @@ def show_progress(
     started, n_done = time.monotonic(), 0
 
     def done() -> float:
-        return min(total, n_done + (position.fraction if position else 0.0))
+        present = n_done + (position.fraction if position else 0.0)
+        return present if total is None else min(total, present)
 
     class Bar(BarColumn):
         def render(self, task: Task) -> "object":  # type: ignore[override]

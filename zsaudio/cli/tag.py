@@ -3,11 +3,11 @@
 import os
 from dataclasses import asdict, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zsaudio.cli import common
+from zsaudio.cli import common, shards
 
 if TYPE_CHECKING:
     from zsaudio.results import ClipTags
@@ -74,6 +74,10 @@ def tag(
     ] = Pooling.max,
     recursive: common.Recursive = True,
     channel: common.Channel = None,
+    jobs: shards.Jobs = None,
+    ray: shards.Ray = None,
+    actors: shards.Actors = None,
+    gpus: shards.Gpus = 0.0,
     format: Annotated[
         TagFormat,
         typer.Option(
@@ -84,7 +88,7 @@ def tag(
             rich_help_panel=common.OUTPUT,
         ),
     ] = TagFormat.table,
-    output: common.Output = None,
+    output: shards.Output = None,
     resume: common.Resume = False,
     overwrite: common.Overwrite = False,
     absolute_paths: common.AbsolutePaths = False,
@@ -104,38 +108,52 @@ def tag(
     from zsaudio.output.formats import Place
     from zsaudio.output.tag_writers import TAG_FORMATS
 
-    batch: Batch[ClipTags] = Batch(inputs, recursive, noun="tag", work="tagging", quiet=quiet, debug=debug)
-    if output and labels_file:
-        common.refuse_input_as_output(output, [str(labels_file)])
-    settings = {
+    loading: dict[str, Any] = {
+        "model": model,
+        "keyword_model": keyword_model,
+        "device": device,
+        "dtype": dtype,
+    }
+    options: dict[str, Any] = {
+        "top_k": top_k,
+        "min_score": min_score,
+        "exclusive": exclusive,
+        "pool": pool.value,
+    }
+    settings: dict[str, Any] = {
         "command": "tag",
         "labels": [asdict(label) for label in label_set],
         "templates": label_set.templates,
         "model": [model, dtype, keyword_model],
-        "options": {"top_k": top_k, "min_score": min_score, "exclusive": exclusive, "pool": pool.value},
+        "options": options,
         "channel": channel,
-        "format": [format.value, absolute_paths, escape],
     }
+    processes = shards.Processes(jobs, ray, actors, gpus)
+    if processes.are_asked_for:
+        shards.refuse(format=format is not TagFormat.table)
+        shards.write_shards(
+            "tag",
+            label_set,
+            loading | {"batch_size": batch_size},
+            options | {"channel": channel},
+            settings,
+            inputs,
+            recursive,
+            output,
+            processes,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+        return
+    file = shards.file_of(output, labels_file)
+    batch: Batch[ClipTags] = Batch(inputs, recursive, noun="tag", work="tagging", quiet=quiet, debug=debug)
+    settings["format"] = [format.value, absolute_paths, escape]
     form, place = TAG_FORMATS[format.value], Place(escape=escape)
-    with batch.opened(form, place, settings, output=output, resume=resume, overwrite=overwrite):
+    with batch.opened(form, place, settings, output=file, resume=resume, overwrite=overwrite):
         from zsaudio.recognizer import Recognizer
 
-        recognizer = Recognizer(
-            label_set,
-            model,
-            keyword_model=keyword_model,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-        )
+        recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
         batch.run(
-            lambda todo: recognizer.tag_batch(
-                map(common.open_source, todo),
-                top_k=top_k,
-                min_score=min_score,
-                exclusive=exclusive,
-                pool=pool.value,
-                channel=channel,
-            ),
+            lambda todo: recognizer.tag_batch(map(common.open_source, todo), channel=channel, **options),
             lambda path, clip: replace(clip, clip=os.path.abspath(path)) if absolute_paths else clip,
         )

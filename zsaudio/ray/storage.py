@@ -4,7 +4,9 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, unquote
 
 from zsaudio.errors import AudioError, MissingExtraError, OptionError, install_command
 
@@ -36,10 +38,44 @@ def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
     if "://" not in text:
         return LocalFileSystem(), os.path.abspath(text).replace(os.sep, "/")
     try:
-        files, path = FileSystem.from_uri(text)
+        files, path = FileSystem.from_uri(quote(text, safe="%/:@?=&"))
     except (ArrowException, OSError) as error:
-        raise OptionError(f"{text}: cannot be opened ({reason_of(error)})") from error
+        other = _of_fsspec(text)
+        if other is None:
+            raise OptionError(f"{text}: cannot be opened ({reason_of(error)})") from error
+        files, path = other
     return files, path.rstrip("/")
+
+
+def _of_fsspec(url: str) -> tuple["FileSystem", str] | None:
+    """Return what ``fsspec`` knows by a URL that pyarrow does not know; None: nothing."""
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    try:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(url)
+    except (ImportError, OSError, ValueError):
+        return None
+    return PyFileSystem(FSSpecHandler(files)), path
+
+
+@lru_cache(maxsize=256)
+def _open_folder(url: str) -> tuple["FileSystem", str]:
+    return open_location(url)
+
+
+def open_file(url: str) -> tuple["FileSystem", str]:
+    """Return what ``open_location`` does for a file; connections are kept for the files of a folder.
+
+    A name of a file may be written as it is, or as in a URL, with ``%20`` for a space.
+    """
+    if "://" not in url:
+        return open_location(url)
+    whole, mark, query = url.partition("?")
+    folder, _, name = whole.rpartition("/")
+    files, path = _open_folder(folder + mark + query)
+    return files, f"{path}/{unquote(name)}"
 
 
 def fetch(url: str) -> bytes:
@@ -51,7 +87,7 @@ def fetch(url: str) -> bytes:
         If it cannot be read.
     """
     try:
-        files, path = open_location(url)
+        files, path = open_file(url)
 
         def read() -> bytes:
             with files.open_input_stream(path) as file:
@@ -91,6 +127,8 @@ def reason_of(error: Exception) -> str:
     """Return an error of a file system as a few words, and what to do where that is known."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
+    if isinstance(error, PermissionError) and error.strerror:
+        return error.strerror  # of this computer
     if is_refused(error):
         return (
             "access denied: give credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://"

@@ -6,21 +6,27 @@ that cannot be read has a row with an ``error``; one without any events, a row w
 recording has a row.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
+
+from zsaudio.archive.words import SPEECH_TOLERANCE, speech_header
 from zsaudio.audio.sources import Source, is_url
 from zsaudio.audio.span import read_span
+from zsaudio.detection.parts import PartHeard
 from zsaudio.errors import OptionError, has_result
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder
+from zsaudio.models.identity import probe, same_encoder
 from zsaudio.ray.storage import fetch
-from zsaudio.recognizer import Recognizer
 from zsaudio.results import ClipEvents, ClipTags, Embeddings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from zsaudio.recognizer import Recognizer
 
 Kind = Literal["tag", "detect", "embed"]
 GIVEN = ("bytes", "start", "end")  # columns that say what to read; with the path, which is kept
@@ -53,8 +59,10 @@ class Work:
     recognizer: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def load(self) -> Recognizer:
+    def load(self) -> "Recognizer":
         """Return the recogniser."""
+        from zsaudio.recognizer import Recognizer
+
         return Recognizer(self.labels, **self.recognizer)
 
 
@@ -73,14 +81,20 @@ class Worker:
 
     def __call__(self, table: "pa.Table") -> "pa.Table":
         """Return the results of recordings, in the order of their rows."""
-        import pyarrow as pa
-
         check_columns(table.column_names, self.work.kind)
         given = table.select([name for name in table.column_names if name in ("path", *GIVEN)]).to_pylist()
+        clips = zip(given, self._results(map(source_of, given)), strict=True)
+        return self._with_results(
+            table, (_rows_of(clip, float(row.get("start") or 0.0)) for row, clip in clips)
+        )
+
+    def _with_results(self, table: "pa.Table", clips: Iterable[list[dict[str, Any]]]) -> "pa.Table":
+        """Return recordings with the rows of their results."""
+        import pyarrow as pa
+
         rows: list[dict[str, Any]] = []
         owners: list[int] = []
-        for number, clip in enumerate(self._results(map(source_of, given))):
-            own = _rows_of(clip, float(given[number].get("start") or 0.0))
+        for number, own in enumerate(clips):
             rows += own
             owners += [number] * len(own)
         kept = table.select(kept_columns(table.column_names)).take(pa.array(owners, pa.int64()))
@@ -88,6 +102,28 @@ class Worker:
         for name in results.column_names:
             kept = kept.append_column(results.schema.field(name), results.column(name))
         return kept
+
+    def joined(self, table: "pa.Table", parts: Sequence[PartHeard]) -> "pa.Table":
+        """Return the events of one long recording, the only row, from what was heard in its parts."""
+        clip = self.recognizer.join_parts(parts, options=self.work.options.get("options"))
+        return self._with_results(table, [_rows_of(clip, 0.0)])
+
+    def failed(self, table: "pa.Table", error: str) -> "pa.Table":
+        """Return the rows of recordings that are not read, because of an error."""
+        return self._with_results(table, [[{"error": error}]] * len(table))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells the loaded models from others, to be compared by ``same_models``."""
+        found: dict[str, Any] = {}
+        model: Any = self.recognizer.model
+        if model is not None:
+            found["model"] = model.name
+        if hasattr(model, "encode_audio"):
+            found["probe"] = [round(float(value), 6) for value in probe(model)]
+        if self.recognizer.keyword_model is not None:
+            speech = self.recognizer.keyword_model
+            found["speech"] = speech_header(speech, speech.name)
+        return found
 
     def schema(self) -> "pa.Schema":
         """Return the columns of the results, which follow those that are kept."""
@@ -118,6 +154,21 @@ class Worker:
         if self.work.kind == "detect":
             return self.recognizer.detect_batch(sources, **options)
         return self.recognizer.embed_batch(sources, **options)
+
+
+def same_models(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two identities are of the same models; a device or precision makes no difference."""
+    if one.get("model") != other.get("model"):
+        return False
+    probes = [np.array(each.get("probe", [1.0]), np.float32) for each in (one, other)]
+    speeches = [each.get("speech", {}) for each in (one, other)]
+    heard = [np.array(each.get("probe", []), np.float32) for each in speeches]
+    return (
+        same_encoder(probes[0], probes[1])
+        and speeches[0].get("model") == speeches[1].get("model")
+        and heard[0].shape == heard[1].shape
+        and bool((np.abs(heard[0] - heard[1]) < SPEECH_TOLERANCE).all())
+    )
 
 
 def check_columns(names: Iterable[str], kind: Kind) -> None:
