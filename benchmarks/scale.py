@@ -1,0 +1,318 @@
+"""Runs of several processes: efficiency, fixed cost, memory, planning, kills, and the loss of a node.
+
+    python benchmarks/scale.py                     # all, on two cores about an hour
+    python benchmarks/scale.py efficiency fixed    # some
+    python benchmarks/scale.py --share 0.1 kills   # a tenth of the recordings, rows and kills
+
+Recordings are made in a temporary folder. Times are those of whole commands, started one after another in
+turns, so that what else the computer does falls on all of them. Kills are ``kill -9``, of processes of this
+benchmark only: they are known by a variable of their environment.
+"""
+
+import argparse
+import os
+import random
+import resource
+import secrets
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+RATE = 16_000
+TOKEN = f"ZSAUDIO_SCALE={secrets.token_hex(8)}"
+LABELS = ["--labels", "dog barking, siren, rain, speech, bird singing, car horn, footsteps, glass breaking"]
+ENVIRONMENT = {
+    **os.environ,
+    **dict([TOKEN.split("=")]),
+    "OMP_NUM_THREADS": "1",
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def make_recordings(folder: Path, n: int, seconds: float) -> list[str]:
+    """Write noise with a sweep in it, a file each."""
+    folder.mkdir(parents=True)
+    random_ = np.random.default_rng(0)
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    paths = []
+    for number in range(n):
+        sweep = np.sin(2 * np.pi * random_.uniform(200, 2000) * (1 + 0.1 * np.sin(3 * time_s)) * time_s)
+        samples = 0.002 * random_.standard_normal(len(time_s)) + 0.2 * sweep * np.hanning(len(time_s))
+        paths.append(str(folder / f"{number:06}.wav"))
+        soundfile.write(paths[-1], samples, RATE)
+    return paths
+
+
+def start(*arguments: object, command: str = "tag") -> "subprocess.Popen[bytes]":
+    """Start ``zsaudio``."""
+    line = [sys.executable, "-m", "zsaudio", command, *map(str, arguments), *LABELS, "-q"]
+    return subprocess.Popen(line, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+
+
+def timed(*commands: "Callable[[], subprocess.Popen[bytes]]") -> float:
+    """Return how long commands take that run side by side."""
+    started = time.perf_counter()
+    for process in [command() for command in commands]:
+        if process.wait():
+            sys.exit(f"{process.args!r} failed")
+    return time.perf_counter() - started
+
+
+def efficiency(folder: Path, share: float) -> None:
+    """Two processes against two plain commands on a half each, and one against one."""
+    seconds = 10.0
+    paths = make_recordings(folder / "in", max(8, round(400 * share)), seconds)
+    halves = [folder / "a.txt", folder / "b.txt", folder / "all.txt"]
+    for name, some in zip(halves, (paths[::2], paths[1::2], paths), strict=True):
+        name.write_text("\n".join(some))
+    out = iter(range(1000))
+
+    def plain(some: list[str]) -> Callable[[], "subprocess.Popen[bytes]"]:
+        return lambda: start(*some, "-f", "csv", "-o", folder / f"{next(out)}.csv")
+
+    def shards(*options: object) -> Callable[[], "subprocess.Popen[bytes]"]:
+        return lambda: start(halves[2], *options, "-o", folder / f"out{next(out)}")
+
+    ways = {
+        "two plain commands, a half each": [plain(paths[::2]), plain(paths[1::2])],
+        "--jobs 2": [shards("--jobs", 2)],
+        "--ray local --actors 2": [shards("--ray", "local", "--actors", 2)],
+        "one plain command": [plain(paths)],
+        "--jobs 1": [shards("--jobs", 1)],
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(3):
+        for name, commands in ways.items():
+            times[name].append(timed(*commands))
+    base = statistics.median(times["two plain commands, a half each"])
+    print(f"\n{len(paths)} recordings of {seconds:g} s, median of 3 turns\n")
+    print("| way | s | times real time | of two plain commands |\n|---|---|---|---|")
+    for name, own in times.items():
+        median = statistics.median(own)
+        print(f"| {name} | {median:.1f} | {len(paths) * seconds / median:.0f} | {base / median:.2f} |")
+
+
+def fixed(folder: Path, share: float) -> None:
+    """Time one recording: what starting costs."""
+    (path,) = make_recordings(folder / "in", 1, 1.0)
+    ways = {
+        "plain": [],
+        "--jobs 1": ["--jobs", 1],
+        "--jobs 2": ["--jobs", 2],
+        "--ray local": ["--ray", "local"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(3):
+        for number, (name, options) in enumerate(ways.items()):
+            where = folder / f"{turn}-{number}"
+            times[name].append(timed(lambda: start(path, *options, "-o", where)))  # noqa: B023
+    print("\n| one recording of a second | s, median of 3 turns |\n|---|---|")
+    for name, own in times.items():
+        print(f"| {name} | {statistics.median(own):.1f} |")
+
+
+def memory(folder: Path, share: float) -> None:
+    """Resident memory of one process over many short recordings."""
+    n = round(100_000 * share)
+    (one,) = make_recordings(folder / "in", 1, 0.3)
+    content = Path(one).read_bytes()
+    paths = [folder / f"in/{number % 100:02}/{number:06}.wav" for number in range(n)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    (folder / "list.txt").write_text("\n".join(map(str, paths)))
+    started = time.perf_counter()
+    driver = start(folder / "list.txt", "--jobs", 1, "-o", folder / "out")
+    sizes: list[tuple[int, float, float]] = []
+    manifest = folder / "out/_manifest"
+    while driver.poll() is None:
+        time.sleep(1)
+        n_done = 256 * (len(list(manifest.glob("part-*"))) if manifest.exists() else 0)
+        if n_done >= (len(sizes) + 1) * n / 10:
+            workers = [
+                pid for pid in own_processes() if pid != driver.pid and "spawn_main" in command_of(pid)
+            ]
+            sizes.append((n_done, sum(map(memory_of, workers)), memory_of(driver.pid)))
+    print(
+        f"\n{n} recordings of 0.3 s in {time.perf_counter() - started:.0f} s, exit code {driver.returncode}\n"
+    )
+    print("| done | process, MB | driver, MB |\n|---|---|---|")
+    for n_done, worker, own in sizes:
+        print(f"| {n_done:,} | {worker:.0f} | {own:.0f} |")
+
+
+def planning(folder: Path, share: float) -> None:
+    """Plan a million rows: until the first unit, until the last, and when all were done before."""
+    from zsaudio.ray.inputs import read_inputs
+    from zsaudio.ray.planning import plan_units
+
+    n = round(1_000_000 * share)
+    table = pa.table({"path": [""], "site": [0]})
+    with pq.ParquetWriter(folder / "list.parquet", table.schema) as writer:
+        for first in range(0, n, 10_000):
+            numbers = range(first, min(n, first + 10_000))
+            urls = [f"s3://bucket/recordings/site{number % 100:02}/{number:08}.flac" for number in numbers]
+            writer.write_table(pa.table({"path": urls, "site": [number % 100 for number in numbers]}))
+    print(f"\n{n:,} rows of URLs in Parquet ({(folder / 'list.parquet').stat().st_size / 1e6:.0f} MB)\n")
+    print("| | s | peak memory of the driver, MB |\n|---|---|---|")
+    done: dict[int, int] = {}
+    started = time.perf_counter()
+    before = peak_mb()  # with what was imported
+    units = plan_units(read_inputs([str(folder / "list.parquet")])[1], done)
+    next(units)
+    print(f"| before | | {before:.0f} |")
+    print(f"| until the first unit | {time.perf_counter() - started:.2f} | {peak_mb():.0f} |")
+    n_units = 1 + sum(1 for _ in units)
+    print(f"| until the last of {n_units} | {time.perf_counter() - started:.1f} | {peak_mb():.0f} |")
+    started = time.perf_counter()
+    assert not list(plan_units(read_inputs([str(folder / "list.parquet")])[1], done))
+    print(f"| all done before | {time.perf_counter() - started:.1f} | {peak_mb():.0f} |")
+
+
+def kills(folder: Path, share: float) -> None:
+    """Kills at random moments: processes, drivers, and all of Ray; then one run without."""
+    chance = random.Random(0)
+    paths = make_recordings(folder / "in", max(40, round(4000 * share)), 1.0)
+    expected = folder / "whole"
+    timed(lambda: start(folder / "in", "--jobs", 2, "-o", expected))
+    for engine, n_kills in (("--jobs", max(1, round(20 * share))), ("--ray", max(1, round(10 * share)))):
+        out = folder / f"killed{engine}"
+        options = [
+            folder / "in",
+            *(["--jobs", 2] if engine == "--jobs" else ["--ray", "local", "--actors", 2]),
+        ]
+        counts: dict[str, int] = {}
+        driver = None
+        for _ in range(n_kills):
+            if driver is None or driver.poll() is not None:
+                driver = start(*options, "-o", out)
+            time.sleep(chance.uniform(0.5, 25 if engine == "--ray" else 15))
+            kinds = ["driver", "process"] if engine == "--jobs" else ["driver", "process", "all of Ray"]
+            kind = chance.choice(kinds)
+            marks = ("spawn_main", "ray::_Actor")
+            processes = [pid for pid in own_processes() if any(mark in command_of(pid) for mark in marks)]
+            targets = {"driver": [driver.pid], "process": processes[:1], "all of Ray": own_processes()}[kind]
+            for pid in targets:
+                kill(pid)
+            counts[kind] = counts.get(kind, 0) + bool(targets)
+            if kind != "process":
+                driver.wait()
+                time.sleep(2)
+                for pid in own_processes():  # of Ray, which ends its processes bit by bit
+                    kill(pid)
+        if driver is not None and driver.poll() is None:
+            driver.wait()
+        timed(lambda: start(*options, "-o", out))  # noqa: B023
+        print(f"\n{engine}: killed {counts}; {verdict(out, expected, paths)}", flush=True)
+
+
+def cluster(folder: Path, share: float) -> None:
+    """Two nodes on this computer, of which one is lost."""
+    os.environ.update(ENVIRONMENT)
+    from ray.cluster_utils import Cluster
+
+    paths = make_recordings(folder / "in", max(40, round(2000 * share)), 1.0)
+    expected, out = folder / "whole", folder / "out"
+    timed(lambda: start(folder / "in", "--jobs", 2, "-o", expected))
+    two = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    other = two.add_node(num_cpus=1)
+    two.wait_for_nodes()
+    driver = start(folder / "in", "--ray", two.address, "-o", out)
+    while not (out / "_manifest").exists() or len(list((out / "_manifest").glob("part-*"))) < 4:
+        if driver.poll() is not None:
+            sys.exit("the run ended before a node was lost")
+        time.sleep(0.1)
+    n_before = len(list((out / "_manifest").glob("part-*")))
+    two.remove_node(other, allow_graceful=False)
+    code = driver.wait()
+    two.shutdown()
+    print(f"\na node lost after {n_before} shards; exit code {code}; {verdict(out, expected, paths)}")
+
+
+def verdict(out: Path, expected: Path, paths: list[str]) -> str:
+    """Say whether a folder has the results of an undisturbed run."""
+    found, whole = (
+        sorted(pq.read_table(each).to_pylist(), key=lambda row: str(row["path"])) for each in (out, expected)
+    )
+    lost = len(set(paths) - {row["path"] for row in found})
+    same = sum(one == other for one, other in zip(found, whole, strict=False))
+    return (
+        f"{len(paths)} recordings: {lost} lost, {len(found) - len(paths)} twice, {same} with the same results"
+    )
+
+
+def own_processes() -> list[int]:
+    """Return the processes that were started by this one, and by those, however."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and TOKEN.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return sorted(set(found) - {os.getpid()})
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def memory_of(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        return 0.0
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+PARTS: dict[str, Callable[[Path, float], Any]] = {
+    "efficiency": efficiency,
+    "fixed": fixed,
+    "memory": memory,
+    "planning": planning,
+    "kills": kills,
+    "cluster": cluster,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of: {', '.join(PARTS)}")
+    parser.add_argument("--share", type=float, default=1.0, help="of the recordings, rows and kills")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    print(f"nano, {os.cpu_count()} cores", flush=True)
+    for name in arguments.parts or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](Path(folder), arguments.share)
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
