@@ -3,6 +3,7 @@
 import builtins
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,22 @@ AUDIO = Path(__file__).parents[2] / "examples/audio"
 LABELS = ["siren", "speech", "smoke alarm"]
 
 
-def test_two_processes_find_what_one_finds(zs: Run, tmp_path: Path) -> None:
+def test_two_processes_that_were_killed_find_what_one_finds(zs: Run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/broken.wav").write_bytes(b"RIFF")
     inputs = [str(AUDIO), "in"]
     command = ["detect", *inputs, "--labels", ",".join(LABELS), "--jobs", "2", "-o", "out"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "zsaudio", *command], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    line = [sys.executable, "-m", "zsaudio", *command]
+    killed = subprocess.Popen(line, cwd=tmp_path)
+    until = time.monotonic() + 120
+    while killed.poll() is None and not list(tmp_path.glob("out/_staging/*/*.parquet*")):
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    killed.kill()
+    killed.wait()
+    ran = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    said = ran.stderr.splitlines()
-    assert said[0].startswith(f"zsaudio: {tmp_path}/in/broken.wav: ")
-    assert said[1].startswith("zsaudio: 6 events in 7 recordings, 1 failed, written to out, ")
+    assert ran.stderr.splitlines()[-1].startswith("zsaudio: ")
     rows = pq.read_table(tmp_path / "out").to_pylist()
     found = sorted((row for row in rows if row["label"]), key=lambda row: (row["path"], row["onset"]))
     paths = sorted(map(str, AUDIO.iterdir()))
@@ -41,7 +46,7 @@ def test_two_processes_find_what_one_finds(zs: Run, tmp_path: Path) -> None:
     names = ("path", "onset", "offset", "label", "score")
     assert [tuple(row[name] for name in names) for row in found] == expected
     assert [row["path"] for row in rows if row["error"]] == [str(tmp_path / "in/broken.wav")]
-    (file,) = (tmp_path / "out").glob("part-*-000001.parquet")
+    file = next((tmp_path / "out").glob("part-*.parquet"))
     assert pq.ParquetFile(file).metadata.row_group(0).column(0).compression == "ZSTD"
     again = zs(*command)
     assert (again.code, again.err[:2]) == (

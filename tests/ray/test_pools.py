@@ -6,40 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fragile_maker import FragileMaker
+from fragile_maker import FragileMaker, answers, check, is_alive
 
 from zsaudio.errors import OptionError
-from zsaudio.ray.pools import Died, LocalPool, Pool, RayPool, connect
+from zsaudio.ray.pools import Died, LocalPool, connect
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Unix signals")
-
-
-def answers(pool: Pool, n: int) -> dict[int, Any]:
-    found: dict[int, Any] = {}
-    while len(found) < n:
-        found |= pool.wait()
-    return found
-
-
-def check(pool: Pool, how: str) -> None:
-    """One answers and one dies; another takes its place."""
-    for number in range(2):
-        pool.start(number)
-        pool.submit(number, "load")
-    assert all(map(_is_alive, answers(pool, 2).values()))
-    pool.submit(0, "double", 21)
-    pool.submit(1, "die")
-    found = answers(pool, 2)
-    assert found[0] == 42
-    assert isinstance(found[1], Died) and how in found[1].how
-    pool.start(1)
-    pool.submit(1, "double", 4)
-    assert answers(pool, 1) == {1: 8}
-    pool.submit(0, "no_such_method")
-    assert isinstance(answers(pool, 1)[0], AttributeError)
 
 
 def test_processes_of_this_computer() -> None:
@@ -50,25 +24,13 @@ def test_processes_of_this_computer() -> None:
         assert answers(pool, 1) == {0: Died("exit code -9")}
     finally:
         pool.close()
-    assert not any(map(_is_alive, pool.pids))
-
-
-def test_actors_of_ray(local_ray: None) -> None:
-    import fragile_maker
-    import ray.cloudpickle
-
-    ray.cloudpickle.register_pickle_by_value(fragile_maker)
-    pool = RayPool(2, FragileMaker, num_cpus=0.5)
-    try:
-        check(pool, "actor died")
-    finally:
-        pool.close()
+    assert not any(map(is_alive, pool.pids))
 
 
 DRIVER = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from fragile_maker import FragileMaker
+from fragile_maker import FragileMaker, answers, check, is_alive
 from zsaudio.ray.pools import LocalPool
 
 if __name__ == "__main__":
@@ -90,16 +52,9 @@ def test_processes_end_when_their_owner_is_killed(tmp_path: Path) -> None:
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     until = time.monotonic() + 60
-    while _is_alive(pid):
+    while is_alive(pid):
         assert time.monotonic() < until
         time.sleep(0.05)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ class Run:
         """Take the answer of a process; return the shard that it completes."""
         job = self._busy.pop(number, None)  # None: it has loaded its models
         if isinstance(answer, Died):
+            if number in self._free:
+                self._free.remove(number)
             self._lose(job, answer)
             self._load(number)
             return None

@@ -1,13 +1,18 @@
-"""Datasets of Ray: rows in, rows out, from two actors."""
+"""On a cluster of this computer: datasets, actors, the command line and the example."""
 
 import builtins
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Run
+from fragile_maker import FragileMaker, check
 
 from zsaudio.errors import MissingExtraError, OptionError
 from zsaudio.ray import detect_dataset, embed_dataset, tag_dataset
+from zsaudio.ray.pools import RayPool
 from zsaudio.recognizer import Recognizer
 
 AUDIO = Path(__file__).parents[2] / "examples/audio"
@@ -57,3 +62,53 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match="running on a cluster needs Ray: pip install "):
         tag_dataset(object())
+
+
+def test_actors_of_ray(local_ray: None) -> None:
+    import fragile_maker
+    import ray.cloudpickle
+
+    ray.cloudpickle.register_pickle_by_value(fragile_maker)
+    pool = RayPool(2, FragileMaker, num_cpus=0.5)
+    try:
+        check(pool, "actor died")
+    finally:
+        pool.close()
+
+
+def test_the_command_line_finds_what_it_finds_alone(local_ray: None, zs: Run, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    ran = zs(
+        "tag",
+        AUDIO,
+        "--labels",
+        "siren, speech, piano",
+        "-k",
+        1,
+        "--ray",
+        "local",
+        "--actors",
+        2,
+        "-o",
+        "out",
+    )
+    assert ran.code == 0
+    assert ran.err[-1].startswith("zsaudio: 6 tags in 6 recordings, written to out, ")
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    best = {Path(row["path"]).name: row["tags"][0]["label"] for row in rows}
+    assert {name: best[name] for name in ("siren.mp3", "speech.flac", "piano.ogg")} == {
+        "siren.mp3": "siren",
+        "speech.flac": "speech",
+        "piano.ogg": "piano",
+    }
+
+
+def test_the_example(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ray_tagging.py"])
+    runpy.run_path(str(AUDIO.parent / "ray_tagging.py"), run_name="__main__")
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert [line.partition(" ")[0] for line in lines] == [f"{path.name}:" for path in sorted(AUDIO.iterdir())]
+    assert lines[1].startswith("siren.mp3: siren 0.9")
