@@ -99,7 +99,10 @@ def efficiency(folder: Path, share: float) -> None:
         return lambda: start(folder / "all.txt", *options, "-o", folder / f"out{next(out)}", command="detect")
 
     base = [plain(paths[::2]), plain(paths[1::2])]
-    ways = {"--jobs 2": ["--jobs", 2], "--ray local --actors 2": ["--ray", "local", "--actors", 2]}
+    ways: dict[str, list[object]] = {
+        "--jobs 2": ["--jobs", 2],
+        "--ray local --actors 2": ["--ray", "local", "--actors", 2],
+    }
     print(f"\n{len(paths)} recordings of {seconds:g} s, detect; medians of 3 turns\n")
     print("| way | s | two plain commands beside it, s | ratio |\n|---|---|---|---|", flush=True)
     used = []
@@ -116,7 +119,7 @@ def efficiency(folder: Path, share: float) -> None:
 def fixed(folder: Path, share: float) -> None:
     """Time one recording: what starting costs."""
     (path,) = make_recordings(folder / "in", 1, 1.0)
-    ways = {
+    ways: dict[str, list[object]] = {
         "plain": [],
         "--jobs 1": ["--jobs", 1],
         "--jobs 2": ["--jobs", 2],

@@ -126,7 +126,7 @@ def test_what_ends_its_process_is_set_aside(recordings: list[str], tmp_path: Pat
     def dies(method: str, arguments: tuple[Any, ...]) -> bool:
         return method == "shard" and bad in arguments[1].column("path").to_pylist()
 
-    failed = {}
+    failed: dict[str, str] = {}
     for staged in run(out, recordings, dies, rows=8):
         failed |= staged.failed
     assert failed == {bad: SET_ASIDE, recordings[-1]: f"{recordings[-1]}: no such file"}
