@@ -55,8 +55,7 @@ FUSED = {"enable_fusion": True, "fusion_type": "aff_2d"}
 CLAPS = {
     "clap-htsat-unfused": SIZES["small"],
     "clap-htsat-fused": SIZES["small"] | FUSED,
-    "larger_clap_general": SIZES["large"],
-    "larger_clap_music_and_speech": SIZES["large"],
+    "larger_clap_general, larger_clap_music_and_speech": SIZES["large"],  # one shape
 }
 
 Pair = tuple[np.ndarray, np.ndarray]  # an output (n_frames, dim), and scores (n_frames, n_labels)

@@ -42,7 +42,14 @@ def test_wrong_use(zs: Run, tmp_path: Path) -> None:
 def test_unreadable_recordings_are_an_error_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no audio")
     (result,) = compare_models(["nano"], [str(tmp_path / "a.wav")], labels=["rain"])
-    assert result.error == "none of the recordings can be read"
+    assert result.error is not None and "\n" not in result.error
+    assert result.error.startswith("none of the 1 recordings can be read, the first because: ")
+
+
+def test_no_table_and_no_picture_where_nothing_was_measured(zs: Run, noises: Path) -> None:
+    done = zs("benchmark", noises, "-m", "nope", "--plot", "models.png")
+    assert done.code == 1 and done.out == "" and "unknown model 'nope'" in done.err[-1]
+    assert not (noises / "models.png").exists()
 
 
 def test_the_picture_leaves_failures_out(tmp_path: Path) -> None:

@@ -86,9 +86,11 @@ def benchmark(
         results.append(result)
         if result.error is not None:
             common.message(f"{result.model}: {result.error}")
-    _print_table([result for result in results if result.error is None])
-    if plot is not None:
-        draw_comparison(results, plot)
+    measured_well = [result for result in results if result.error is None]
+    if measured_well:
+        _print_table(measured_well)
+    if plot is not None and measured_well:
+        draw_comparison(measured_well, plot)
     if any(result.error is not None for result in results) or len(paths) < len(found):
         sys.exit(1)
 

@@ -30,6 +30,7 @@ def models(
     print(
         "\n--model also takes the Hugging Face id or the folder of a CLAP, PE audio or audio classification"
     )
-    print("checkpoint, or a folder that train or adapt wrote; --keyword-model those of a CTC checkpoint.")
+    print("checkpoint, or a folder that train or adapt wrote; --keyword-model those of a CTC checkpoint, or")
+    print("torchaudio:MMS_FA.")
     if added := sorted(set(model_families()) - set(FAMILIES)):
         print(f"Model types of plug-ins: {', '.join(added)}.")

@@ -112,11 +112,14 @@ def measure(
     start_s = time.perf_counter() - started
     paths = list(recordings) or [str(each.path) for each in (dataset.recordings if dataset else ())]
     started, heard_s = time.perf_counter(), 0.0
+    errors = []
     for clip in recognizer.tag_batch(paths):
         heard_s += 0.0 if clip.error else clip.duration_s
+        errors += [clip.error] if clip.error else []
     took_s = time.perf_counter() - started
     if not heard_s:
-        raise AudioError("none of the recordings can be read")
+        reason = f", the first because: {errors[0]}" if errors else ""
+        raise AudioError(f"none of the {len(paths)} recordings can be read{reason}")
     loaded: Model | None = recognizer.model
     quality = _quality(loaded, dataset) if dataset and loaded is not None else {}
     return Measured(model, start_s, heard_s / took_s, _peak_mb(), quality)
@@ -161,27 +164,30 @@ def draw_comparison(results: Sequence[Measured], path: Path) -> None:
     from matplotlib.figure import Figure
 
     results = [result for result in results if result.error is None]
-    panels: list[tuple[str, list[float]]] = [
-        ("times real time", [result.speed for result in results]),
-        ("start, s", [result.start_s for result in results]),
-        ("memory, MB", [result.memory_mb or 0.0 for result in results]),
+    panels: list[tuple[str, list[float | None]]] = [
+        ("times real time\n(more is better)", [result.speed for result in results]),
+        ("start, s\n(less is better)", [result.start_s for result in results]),
+        ("memory, MB\n(less is better)", [result.memory_mb for result in results]),
     ]
     for name in QUALITY:
         if any(name in result.quality for result in results):
-            panels.append((name, [result.quality.get(name, 0.0) for result in results]))
-    figure = Figure(figsize=(2.4 * len(panels) + 1.5, 1.2 + 0.45 * len(results)), layout="constrained")
+            panels.append((f"{name}\n(more is better)", [result.quality.get(name) for result in results]))
+    figure = Figure(
+        figsize=(2.4 * len(panels) + 1.5, 1.2 + 0.45 * max(len(results), 2)), layout="constrained"
+    )
     rows = range(len(results))
     for axes, (title, values) in zip(
         figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
     ):
-        bars = axes.barh(rows, values, color="#4878a8", height=0.6)
-        axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=8)
+        bars = axes.barh(rows, [value or 0.0 for value in values], color="#4878a8", height=0.6)
+        shown = ["-" if v is None else f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in values]
+        axes.bar_label(bars, shown, padding=3, fontsize=8)
         axes.set_title(title, fontsize=10)
         axes.set_yticks(rows, [result.model for result in results])
-        axes.set_xlim(0, 1.25 * max([*values, 1e-9]))
+        axes.set_xlim(0, 1.25 * max([value or 0.0 for value in values] + [1e-9]))
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", bottom=False, labelbottom=False)
-    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_ylim(max(len(results), 2) - 0.5, -0.5)  # one bar alone would be a block
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
