@@ -28,6 +28,7 @@ import soundfile
 
 from zsaudio.archive.archive import Archive
 from zsaudio.archive.query import Query, Scorer
+from zsaudio.archive.search import CANDIDATES, LIKELY
 from zsaudio.archive.shards import NewRecording, Stored
 from zsaudio.archive.sketch import Sketch
 from zsaudio.archive.store import Store
@@ -257,7 +258,7 @@ def recall(store: Store, model: Mapped) -> float:
         scorer = Scorer(model, Query(LabelSet([question])))
         query = scorer.vectors()
         assert query is not None
-        found = sketch.best_rows(query, 5000)
+        found = sketch.best_rows(query, CANDIDATES * LIKELY)
         scores = np.concatenate([scorer.scores(shard.vectors, shard.starts)[:, 0] for shard in shards])
         starts = np.cumsum([0, *(shard.n_rows for shard in shards)])
         pairs = zip(shards, starts, strict=False)

@@ -212,13 +212,16 @@ class Campaign:
         return ended, self._results(out)
 
     def _results(self, out: Path) -> dict[str, bytes]:
-        """Return what is in each file of results."""
+        """Return what is in each file of results; failures, named as they occur, in any order."""
         own = ("journal", ".lock")
-        return {
-            str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).digest()
-            for path in out.rglob("*")
-            if path.is_file() and not path.name.endswith(own) and path.name != "journal.jsonl"
-        }
+        found = {}
+        for path in out.rglob("*"):
+            if path.is_file() and not path.name.endswith(own) and path.name != "journal.jsonl":
+                lines = path.read_bytes().splitlines(keepends=True)
+                if path.name.endswith("failures.csv"):
+                    lines.sort()
+                found[str(path.relative_to(out))] = hashlib.sha256(b"".join(lines)).digest()
+        return found
 
     # -- models, labels, caches, journals
 

@@ -40,6 +40,7 @@ from zsaudio.models.registry import load_keyword_model, load_model
 
 USUAL_K = 10
 INDEXED_FROM = 1_000_000  # vectors; below, an exact search is fast
+QUESTIONS = "@audioset"  # what an index expects to be asked
 _COMPACT_BYTES = 256 * 2**20  # of vectors in a shard
 
 
@@ -517,11 +518,17 @@ class Archive:
         indexed
             Whether there is an index now. With one, ``search`` without ``min_score`` looks at likely vectors
             only; those that are added later are all looked at, until the next ``optimize``.
+
+        Raises
+        ------
+        ArchiveError
+            If the model, which says what questions look like, is not the one that made the vectors.
         """
         with self._store.locked():
             self._store.compact(max(1, _COMPACT_BYTES // (2 * int(self._header["dim"]))))
             shards, _ = self._store.shards()
             if sum(shard.n_rows for shard in shards) < INDEXED_FROM:
                 return False
-            build(shards).save(self._store)
+            questions = self._scorer(Query(LabelSet.of(QUESTIONS))).vectors()
+            build(shards, questions).save(self._store)
         return True

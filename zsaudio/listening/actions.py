@@ -3,7 +3,6 @@
 What goes wrong is logged, and the session goes on.
 """
 
-import io
 import logging
 import math
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zsaudio.audio.encode import encoded
 from zsaudio.audio.live import Clock
 from zsaudio.errors import OptionError
 from zsaudio.files import write_atomically
@@ -119,18 +119,15 @@ class ClipKeeper:
         self._waiting.clear()
 
     def _write(self, clip: _Clip) -> None:
-        import soundfile
-
         end = min(clip.end, self._end)
         start = max(clip.start, self._end - len(self._memory))
         if start > clip.start:
             seconds = (end - start) / self._rate
             log.warning("%s: the event is long; its last %.0f s are kept", clip.path, seconds)
         samples = self._memory[np.arange(start, end) % len(self._memory)]
-        flac = io.BytesIO()
-        soundfile.write(flac, samples, self._rate, format="FLAC", subtype="PCM_16")
+        flac = encoded(samples, self._rate, format="FLAC", subtype="PCM_16")
         try:
-            write_atomically(clip.path, flac.getvalue())
+            write_atomically(clip.path, flac)
         except OSError as error:
             log.error("%s: cannot be written (%s)", clip.path, error.strerror or error)
 

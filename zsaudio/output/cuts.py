@@ -4,12 +4,10 @@ A cut has the recording's own rate, and its channels where libsndfile can search
 such as video files, it is the mean of the channels.
 """
 
-import io
 import re
 from pathlib import Path
 
-import soundfile
-
+from zsaudio.audio.encode import encoded
 from zsaudio.audio.span import read_span
 from zsaudio.files import write_atomically
 from zsaudio.output.journal import writing
@@ -49,9 +47,8 @@ def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: flo
         label = re.sub(r"[^\w-]+", "-", event.label).strip("-")[:60]
         path = target.with_name(f"{target.name}_{event.onset:.2f}-{event.offset:.2f}_{label}.flac")
         samples, rate, fine = read_span(source, event.onset - margin_s, event.offset + margin_s)
-        flac = io.BytesIO()
-        soundfile.write(flac, samples, rate, format="FLAC", subtype="PCM_24" if fine else "PCM_16")
+        flac = encoded(samples, rate, format="FLAC", subtype="PCM_24" if fine else "PCM_16")
         with writing(path):
-            write_atomically(path, flac.getvalue())
+            write_atomically(path, flac)
         paths.append(path)
     return paths

@@ -5,16 +5,15 @@ A report holds it whole. A program that serves the viewer leaves the sound out a
 """
 
 import base64
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
+from zsaudio.audio.encode import encoded
 from zsaudio.audio.reader import AudioReader
 from zsaudio.audio.sources import Source
 from zsaudio.detection.hysteresis import DetectionOptions
@@ -180,11 +179,7 @@ def opus(samples: np.ndarray, sample_rate: int) -> bytes:
     """Return mono samples ``(n_samples,)`` as an Ogg file with Opus, which browsers play."""
     if sample_rate != OPUS_RATE:
         samples = soxr.resample(samples, sample_rate, OPUS_RATE)
-    file = io.BytesIO()
-    soundfile.write(
-        file, np.clip(samples, -1, 1), OPUS_RATE, format="OGG", subtype="OPUS", compression_level=0.8
-    )
-    return file.getvalue()
+    return encoded(np.clip(samples, -1, 1), OPUS_RATE, format="OGG", subtype="OPUS", compression_level=0.8)
 
 
 def _data_url(samples: np.ndarray, sample_rate: int) -> str:
