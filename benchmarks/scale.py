@@ -73,7 +73,8 @@ def timed(*commands: "Callable[[], subprocess.Popen[bytes]]") -> float:
 def beside(*groups: "list[Callable[[], subprocess.Popen[bytes]]]") -> list[tuple[float, float]]:
     """Run groups of commands side by side; return for each its time, and its processor time, in s."""
     started = time.perf_counter()
-    running = {command().pid: number for number, commands in enumerate(groups) for command in commands}
+    processes = [(number, command()) for number, commands in enumerate(groups) for command in commands]
+    running = {process.pid: number for number, process in processes}
     times = [(0.0, 0.0)] * len(groups)
     while running:
         pid, status, usage = os.wait4(-1, 0)
@@ -125,14 +126,14 @@ def fixed(folder: Path, share: float) -> None:
         "--jobs 2": ["--jobs", 2],
         "--ray local": ["--ray", "local"],
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(3):
-        for number, (name, options) in enumerate(ways.items()):
+    print("\n| one recording of a second, medians of 3 turns | s | of a processor, s |\n|---|---|---|")
+    for number, (name, options) in enumerate(ways.items()):
+        turns: list[tuple[float, float]] = []
+        for turn in range(3):
             where = folder / f"{turn}-{number}"
-            times[name].append(timed(lambda: start(path, *options, "-o", where)))  # noqa: B023
-    print("\n| one recording of a second | s, median of 3 turns |\n|---|---|")
-    for name, own in times.items():
-        print(f"| {name} | {statistics.median(own):.1f} |")
+            turns += beside([lambda: start(path, *options, "-o", where)])  # noqa: B023
+        wall, busy = (statistics.median(each) for each in zip(*turns, strict=True))
+        print(f"| {name} | {wall:.1f} | {'' if name.startswith('--ray') else f'{busy:.1f}'} |", flush=True)
 
 
 def memory(folder: Path, share: float) -> None:

@@ -52,8 +52,8 @@ def test_two_processes_that_were_killed_find_what_one_finds(zs: Run, tmp_path: P
     assert (again.code, again.err[:2]) == (
         1,
         [
-            "zsaudio: 7 recordings were done before",
-            "zsaudio: 1 recordings failed before: their rows have an error",
+            "zsaudio: 7 recordings done before",
+            "zsaudio: 1 recording failed before, as the column error says",
         ],
     )
 

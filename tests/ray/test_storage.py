@@ -38,4 +38,5 @@ def test_errors_are_lines() -> None:
         storage.fetch("file:///no/such.wav")
     with pytest.raises(OptionError, match="abc://x/y: cannot be opened"):
         storage.open_location("abc://x/y")
+    assert "GOOGLE_APPLICATION" in storage.reason_of(OSError("Could not create a OAuth2 access token"))
     assert "AWS_ACCESS_KEY_ID" in storage.reason_of(OSError("AWS Error ACCESS_DENIED during PutObject"))

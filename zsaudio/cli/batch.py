@@ -174,10 +174,10 @@ class Batch(Generic[Clip]):
             self.position.begin(rest[0], _length_s(rest[0]))
 
     def _summarise(self, n_done: int, n_results: int) -> None:
-        parts = [f"{_counted(n_results, self._noun)} in {_counted(n_done, 'recording')}"]
+        parts = [f"{counted(n_results, self._noun)} in {counted(n_done, 'recording')}"]
         if self._failed:
             where = f" ({self._failures.path})" if self._failures else ""
-            parts.append(f"{len(self._failed)} of {_counted(len(self._found), 'input')} failed{where}")
+            parts.append(f"{len(self._failed)} of {counted(len(self._found), 'input')} failed{where}")
         if self._place_name:
             parts.append(f"written to {self._place_name}")
         seconds = time.monotonic() - self._started
@@ -234,10 +234,10 @@ def _length_s(path: str) -> float:
         return 0.0
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> _counted(1, "event"), _counted(1200, "event")
+    >>> counted(1, "event"), counted(1200, "event")
     ('1 event', '1,200 events')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from zsaudio.ray.shards import Maker, Staged
 
 _PANEL = "Many recordings"
-_NOUNS = {"tag": "tags", "detect": "events"}
+_NOUNS = {"tag": "tag", "detect": "event"}
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -168,6 +169,7 @@ def write_shards(
 
     require_pyarrow()
     from zsaudio.audio.sources import is_url
+    from zsaudio.cli.batch import counted
     from zsaudio.ray.folder import Folder
     from zsaudio.ray.inputs import read_inputs
     from zsaudio.ray.manifest import Manifest
@@ -180,10 +182,10 @@ def write_shards(
     schema, tables = read_inputs(_recordings(inputs, recursive, tally.fail))
     check_columns(schema.names, kind)
     folder = Folder(output if is_url(output) else os.path.abspath(output))
-    with folder.locked():
+    with folder.locked(), redirect_stdout(sys.stderr):  # where Ray says on stdout what it sees die
         manifest = Manifest(folder, settings, overwrite=overwrite)
         if manifest.done and not quiet:
-            common.message(f"{len(manifest.done):,} recordings were done before")
+            common.message(f"{counted(len(manifest.done), 'recording')} done before")
         work = Work(kind, labels, loading, options)
         pool = processes.start(partial(Maker, work, folder.location, manifest.run))
         units = plan_units(
@@ -200,13 +202,13 @@ def write_shards(
             common.message("interrupted; the same command goes on")
             sys.exit(130)
     if manifest.n_failed:
-        common.message(f"{manifest.n_failed:,} recordings failed before: their rows have an error")
+        common.message(f"{counted(manifest.n_failed, 'recording')} failed before, as the column error says")
     if not quiet:
-        parts = [f"{tally.n_items:,} {_NOUNS[kind]} in {tally.n_recordings:,} recordings"]
+        parts = [f"{counted(tally.n_items, _NOUNS[kind])} in {counted(tally.n_recordings, 'recording')}"]
         if tally.failed:
             parts.append(f"{len(tally.failed):,} failed")
         if run.n_deaths:
-            parts.append(f"{run.n_deaths} processes died, and their work was done again")
+            parts.append(f"deaths of processes: {run.n_deaths}")
         parts += [f"written to {output}", f"{time.monotonic() - started:.1f} s"]
         common.message(", ".join(parts))
     if tally.failed or manifest.n_failed:

@@ -1,4 +1,7 @@
-"""Threads for work on a CPU, and what makes them safe to use around ``os.fork``."""
+"""Threads for work on a CPU, and what makes them safe to use around ``os.fork``.
+
+torch is imported where it is needed: a process that only hands out work to others starts without it.
+"""
 
 import os
 import threading
@@ -6,8 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-
-import torch
 
 
 def start_threads() -> ThreadPoolExecutor:
@@ -17,6 +18,8 @@ def start_threads() -> ThreadPoolExecutor:
     then wait for one another at its end; most of all where other programs, or the decoding of audio, take a
     CPU away for a while.
     """
+    import torch
+
     n_threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="zsaudio")
     all_here = threading.Barrier(n_threads)  # or one thread would take the place of two
@@ -36,6 +39,8 @@ def shared_threads() -> ThreadPoolExecutor:
 
     A model that holds none of its own can be pickled, and works in a process that was forked off.
     """
+    import torch
+
     return _threads_of(os.getpid(), torch.get_num_threads())
 
 
@@ -70,6 +75,8 @@ class _ForkGuard:
                 self._changed.wait()
             self._running[thread] = self._running.get(thread, 0) + 1
         if self._process != os.getpid():
+            import torch
+
             # OpenMP's threads were left behind, and it would wait for them
             torch.set_num_threads(1)
             self._process = os.getpid()

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TRIES = 4
 _FIRST_WAIT_S = 0.5
+_MOST_S = 20  # of retries inside a file system
 _FOR_GOOD = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
-_REFUSED = ("access_denied", "access denied", "credential", "forbidden", "invalid_access_key", "unauthorized")
+_REFUSED = (
+    "access_denied",
+    "access denied",
+    "credential",
+    "access token",
+    "forbidden",
+    "invalid_access_key",
+    "unauthorized",
+)
 
 
 def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
@@ -38,13 +47,20 @@ def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
     if "://" not in text:
         return LocalFileSystem(), os.path.abspath(text).replace(os.sep, "/")
     try:
-        files, path = FileSystem.from_uri(quote(text, safe="%/:@?=&"))
+        files, path = FileSystem.from_uri(_with_limit(quote(text, safe="%/:@?=&")))
     except (ArrowException, OSError) as error:
         other = _of_fsspec(text)
         if other is None:
             raise OptionError(f"{text}: cannot be opened ({reason_of(error)})") from error
         files, path = other
     return files, path.rstrip("/")
+
+
+def _with_limit(url: str) -> str:
+    """Return a URL with a limit on retries where pyarrow would go on for a quarter of an hour."""
+    if not url.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}retry_limit_seconds={_MOST_S}"
 
 
 def _of_fsspec(url: str) -> tuple["FileSystem", str] | None:
@@ -131,7 +147,8 @@ def reason_of(error: Exception) -> str:
         return error.strerror  # of this computer
     if is_refused(error):
         return (
-            "access denied: give credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://"
+            "access denied: give credentials, for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "for gs:// GOOGLE_APPLICATION_CREDENTIALS"
         )
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:200] + "..."
