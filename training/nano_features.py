@@ -23,9 +23,9 @@ from scipy.fft import irfft, rfft
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from training.data import FREE, Sound, esc50, others, partition, read_waveform
+from training.data import Sound, esc50, others, partition, read_waveform
 from training.mixtures import RATE, fit, mixtures
-from training.nano_audio import Run, Texts, contrastive_loss
+from training.nano_audio import INNER, SHIP, Run, Texts, contrastive_loss
 from training.nano_audioset import load_yamnet
 from training.nano_evaluate import Checkpoint
 from training.nano_names import ESC50, nearest_classes, own_sounds
@@ -204,8 +204,7 @@ def main() -> None:
     if options.step == "choose":
         choose(options)
         return
-    inner = Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
-    run = inner if options.inner else Run("ship", licences=FREE)
+    run = INNER if options.inner else SHIP
     torch.save(learn(run, options).state_dict(), options.work / f"features-{run.name}.pt")
 
 

@@ -52,11 +52,15 @@ class LogMagnitudes(nn.Module):
         """Return ``(batch, frames, BANDS)`` of ``(batch, n_samples)``, one frame for each whole window."""
         frames = waveform.unfold(1, WINDOW, HOP)
         # Few frames at a time: their spectra then stay in the CPU's cache.
-        parts = [
-            torch.fft.rfft(part * self.window, FFT).abs() @ self.filters
-            for part in torch.split(frames, 128, dim=1)
-        ]
+        parts = [self._mel(part) for part in torch.split(frames, 128, dim=1)]
         return (torch.cat(parts, 1) + OFFSET).log()
+
+    def _mel(self, frames: Tensor) -> Tensor:
+        """Return mel magnitudes of frames; the square root is faster than torch's absolute value."""
+        spectrum = torch.fft.rfft(frames * self.window, FFT)
+        magnitude = (spectrum.real.square() + spectrum.imag.square()).sqrt()
+        mel: Tensor = magnitude @ self.filters
+        return mel
 
 
 class Same(nn.Module):
