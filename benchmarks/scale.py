@@ -10,6 +10,7 @@ benchmark only: they are known by a variable of their environment.
 """
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -152,11 +153,9 @@ def memory(folder: Path, share: float) -> None:
     manifest = folder / "out/_manifest"
     while driver.poll() is None:
         time.sleep(1)
-        n_done = 256 * (len(list(manifest.glob("part-*"))) if manifest.exists() else 0)
-        if n_done >= (len(sizes) + 1) * n / 10:
-            workers = [
-                pid for pid in own_processes() if pid != driver.pid and "spawn_main" in command_of(pid)
-            ]
+        n_done = sum(len(json.loads(each.read_bytes())["inputs"]) for each in manifest.glob("part-*.json"))
+        workers = [pid for pid in own_processes() if pid != driver.pid and "spawn_main" in command_of(pid)]
+        if workers and n_done >= (len(sizes) + 1) * n / 10:
             sizes.append((n_done, sum(map(memory_of, workers)), memory_of(driver.pid)))
     print(
         f"\n{n} recordings of 0.3 s in {time.perf_counter() - started:.0f} s, exit code {driver.returncode}\n"
