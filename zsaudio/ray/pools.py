@@ -231,6 +231,8 @@ def connect(address: str) -> None:
     require_ray()
     import ray
 
+    if address not in ("local", "auto"):
+        _check_reachable(address)
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_worker_niceness", "0")  # else they wait for everything else on this computer
@@ -238,8 +240,6 @@ def connect(address: str) -> None:
     own: dict[str, Any] = {}
     if address == "local":
         own = {"include_dashboard": False}
-    elif address != "auto":
-        _check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except Exception as error:  # Ray raises many kinds, and its messages have many lines
