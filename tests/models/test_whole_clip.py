@@ -71,3 +71,6 @@ def test_a_clip_that_is_nothing_but_the_keyword_needs_less_of_a_sign() -> None:
     assert second.score < 0.5
     assert all(tag.score < 0.01 for tag in recognizer.tag(silence, RATE))
     assert all(tag.score < 0.01 for tag in recognizer.tag(speak("efgh bc efgh"), RATE))
+    # nor in long recordings, which are not asked
+    long = np.concatenate([np.zeros(40 * RATE, np.float32), alone])
+    assert all(tag.score < 0.01 for tag in recognizer.tag(long, RATE))

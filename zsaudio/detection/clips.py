@@ -20,6 +20,8 @@ from zsaudio.models.speech.alignment import KeywordSpotter
 from zsaudio.models.speech.whole_clip import WholeClip
 from zsaudio.results import ClipOutputs, ClipTags
 
+ALONE_S = 30.0  # a longer clip is not asked whether it is a keyword and nothing else
+
 
 def window_outputs(
     model: Model,
@@ -163,6 +165,8 @@ class _ClipTagger:
             model, _ = self._tagger.keywords
             frame = round(model.frame_s * model.sample_rate)
             kept = [number for number, _, _ in frames_kept(window, len(output), frame)]
+            if window.keep_to > ALONE_S * model.sample_rate and not self._tagger.exclusive:
+                self._whole = None
             if self._whole is not None:
                 self._whole.push(output[kept])
             spotted = self._spotter.push(output[kept])

@@ -189,10 +189,10 @@ class AlignmentScoring:
 
     The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
     log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. The
-    log-odds that a clip is the keyword and nothing else are the logits of ``WholeClip`` plus ``whole``, where
-    the model has that constant (at most its ``against_none``): with no other speech around it, less of a sign
-    is enough. An alignment begins
-    and ends at the peaks of symbols: its event begins ``lead_s`` earlier and ends ``tail_s`` later.
+    log-odds that a clip of half a minute at most is the keyword and nothing else are the logits of
+    ``WholeClip`` plus ``whole``, where the model has that constant (at most its ``against_none``): with no
+    other speech around it, less of a sign is enough. An alignment begins and ends at the peaks of symbols:
+    its event begins ``lead_s`` earlier and ends ``tail_s`` later.
     """
 
     bias: float
