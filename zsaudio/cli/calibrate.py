@@ -9,6 +9,7 @@ import typer
 
 from zsaudio.cli import common
 from zsaudio.cli.progress import show_progress
+from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
     from zsaudio.results import ClipEvents
@@ -42,13 +43,22 @@ def calibrate(
             rich_help_panel=common.EVENTS,
         ),
     ] = 1.0,
+    classes: Annotated[
+        bool,
+        typer.Option(
+            "--classes",
+            help="Instead put the classes of an audio classifier (such as ast) on one scale, from recordings "
+            "of any kind, and write it as a model.",
+            rich_help_panel=common.EVENTS,
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write the label file here.",
+            help="Write the label file here; with --classes, the folder of the new model.",
             show_default="stdout",
             rich_help_panel=common.OUTPUT,
         ),
@@ -69,6 +79,12 @@ def calibrate(
     Example: zsaudio calibrate nano night-without-events/ --labels "glass breaking, siren" -o labels.yaml
     """
     common.set_verbosity(verbose, quiet)
+    if classes:
+        if labels or labels_file or output is None:
+            raise OptionError("--classes takes no labels, and writes a model: name its folder with --output")
+        common.refuse_to_replace(output, overwrite)
+        _standardise(model, inputs, output, device, dtype, recursive, quiet)
+        return
     common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template)
     found = list(common.find_recordings(inputs, recursive))
@@ -100,3 +116,32 @@ def calibrate(
         file.write(to_yaml(result.labels))
     if result.failed or len(paths) < len(found):
         sys.exit(1)
+
+
+def _standardise(
+    source: str, inputs: list[str], output: Path, device: str, dtype: str, recursive: bool, quiet: bool
+) -> None:
+    """Write a classifier with its classes on one scale."""
+    import numpy as np
+
+    from zsaudio.evaluation.embeddings import as_encoder, embed_clips
+    from zsaudio.models.learned.standardised import Standardised, check_classifier
+    from zsaudio.models.registry import load_model
+
+    base = as_encoder(load_model(source, device=device, dtype=dtype), "--classes")
+    check_classifier(base)
+    found = list(common.find_recordings(inputs, recursive))
+    paths = [item for item in found if isinstance(item, str)]
+    problems = [str(item) for item in found if not isinstance(item, str)]
+    rows = [np.zeros((0, base.dim), np.float32)]
+    for clip in show_progress(embed_clips(base, paths), len(paths), "listening", quiet):
+        problems += [str(clip.error)] if clip.error else []
+        rows += clip.windows
+    for problem in problems:
+        common.message(problem)
+    log_odds = np.concatenate(rows)
+    Standardised.of(base, source, log_odds).save(output)
+    if not quiet:
+        common.message(f"{base.dim} classes on one scale, by {len(log_odds)} windows, written to {output}")
+    if problems:
+        raise typer.Exit(1)

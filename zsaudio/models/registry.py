@@ -114,7 +114,7 @@ def _naming(source: str) -> Iterator[None]:
 
 
 def _learned(module: str, name: str) -> Loader:
-    """Return a loader of what ``zsaudio train`` or ``zsaudio adapt`` wrote, on top of another model."""
+    """Return a loader of what ``train``, ``adapt`` or ``calibrate`` wrote, on top of another model."""
 
     def load(source: str, device: str, dtype: str) -> Model:
         kind: Any = getattr(import_module(f"zsaudio.models.learned.{module}"), name)
@@ -134,6 +134,7 @@ FAMILIES: dict[str, Loader] = {
     "zsaudio-nano-keyword": _at("speech.nano_keyword", "load_nano_keyword"),
     "zsaudio-trained": _learned("trained", "Trained"),
     "zsaudio-adapted": _learned("adapted", "Adapted"),
+    "zsaudio-standardised": _learned("standardised", "Standardised"),
     "clap": _at("clap.clap", "Clap"),
     "pe_audio": _at("pe_audio", "PeAudio"),
     "pe_audio_video": _at("pe_audio", "PeAudio"),
