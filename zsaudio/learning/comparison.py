@@ -15,7 +15,6 @@ from zsaudio.evaluation.datasets import Dataset
 from zsaudio.models.base import Model
 
 FOLDS = 5
-TOLERANCE = 0.01  # by so much the accuracy of a learned model may be lower before it is given up
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Comparison:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the accuracy is lower by more than ``TOLERANCE``."""
+        """Whether the learned model is less accurate."""
         before, after = self.figures["accuracy"]
-        return after < before - TOLERANCE
+        return after < before
 
     @property
     def lower(self) -> list[tuple[str, float, float, int]]:
