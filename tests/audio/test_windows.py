@@ -153,3 +153,18 @@ def test_only_what_fits_is_cut_at_its_own_rate() -> None:
     ):
         assert rate == 48_000
         assert type(windower) is Windower
+
+
+class OneFrame:
+    sample_rate, window_s, frame_s = 1000, 5.0, 5.0
+
+
+def test_a_rest_of_a_sample_is_no_window_of_its_own() -> None:
+    """Clips of five seconds have a sample more after resampling; a network makes anything of a sample."""
+    _, windower = clip_windower(OneFrame(), 1000)
+    windows = [*windower.push(np.arange(10_001, dtype=np.float32)), *windower.flush()]
+    assert [(w.start, w.end, w.keep_from, w.keep_to) for w in windows] == [
+        (0, 5000, 0, 5000),
+        (5000, 10_000, 5000, 10_000),
+        (5001, 10_001, 10_000, 10_001),
+    ]

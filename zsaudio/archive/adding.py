@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from zsaudio.archive.shards import NewRecording, Stored
 from zsaudio.archive.store import Store
 from zsaudio.audio.start_time import time_in_name
-from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import has_result
-from zsaudio.models.base import SpeechModel
 from zsaudio.results import Embeddings
 
 _SHARD_BYTES = 64 * 2**20
@@ -30,15 +28,11 @@ class Added:
     error: Exception | None = None
 
 
+Hear = Callable[[Sequence[str]], Iterator[Embeddings]]  # recordings as vectors, in their order
+
+
 def listen(
-    store: Store,
-    stretches: Stretches,
-    speech: SpeechModel | None,
-    paths: Sequence[str],
-    relative: Callable[[str], str],
-    known: Collection[str],
-    batch_size: int,
-    channel: int | None,
+    store: Store, hear: Hear, paths: Sequence[str], relative: Callable[[str], str], known: Collection[str]
 ) -> Iterator[Added]:
     """Listen to recordings and store them; yield what became of each.
 
@@ -47,9 +41,8 @@ def listen(
     waiting: list[NewRecording] = []
     n_bytes, last = 0, time.monotonic()
     states = {path: state_of(path) for path in paths}
-    embedded = embed_stretches(stretches, paths, batch_size, channel=channel, speech=speech)
     try:
-        for path, clip in zip(paths, embedded, strict=True):
+        for path, clip in zip(paths, hear(paths), strict=True):
             if not has_result(clip.error):
                 yield Added(path, "failed", error=clip.error)
                 continue

@@ -9,15 +9,15 @@ may move together: ``Archive.open(..., root=new)``.
 """
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from zsaudio.archive.adding import Added, listen, state_of
+from zsaudio.archive.adding import Added, Hear, listen, state_of
 from zsaudio.archive.corrections import choose, learn
 from zsaudio.archive.header import check_keyword_model, check_model, make_header
 from zsaudio.archive.matches import GROUPINGS, Counts, Matches, Where
@@ -37,6 +37,7 @@ from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import Model, SpeechModel
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.registry import load_keyword_model, load_model
+from zsaudio.results import Embeddings
 
 USUAL_K = 10
 INDEXED_FROM = 1_000_000  # vectors; below, an exact search is fast
@@ -257,6 +258,7 @@ class Archive:
         prune: bool = False,
         batch_size: int = 16,
         channel: int | None = None,
+        hear: Hear | None = None,
     ) -> Generator[Added]:
         """Listen to recordings that are new or have changed, and store them; yield what became of each.
 
@@ -271,12 +273,15 @@ class Archive:
             Remove recordings from the archive whose files are gone.
         batch_size, channel
             As for ``Recognizer``.
+        hear
+            Takes paths and returns what ``listen`` does, such as by several processes; None: ``listen``.
 
         Raises
         ------
         ArchiveError
             If another process is writing, or the archive cannot be written.
         """
+        hear = hear or partial(self.listen, batch_size=batch_size, channel=channel)
         with self._store.locked():
             self.set_aside = self._store.set_aside_damaged()
             known = {each.path: each for each in self.recordings()}
@@ -288,22 +293,22 @@ class Archive:
                 else:
                     todo.append(path)
             if todo:
-                speech = self.keyword_model if self.holds_words else None
-                yield from listen(
-                    self._store,
-                    self._stretches,
-                    speech,
-                    todo,
-                    self._relative,
-                    set(known),
-                    batch_size,
-                    channel,
-                )
+                yield from listen(self._store, hear, todo, self._relative, set(known))
             gone = [path for path in known if prune and not os.path.exists(self.path_of(path))]
             if gone:
                 self._store.append([], removed=gone, dim=self._header["dim"])
                 for path in gone:
                     yield Added(self.path_of(path), "removed", known[path].duration_s)
+
+    def listen(
+        self, paths: Sequence[str], *, batch_size: int = 16, channel: int | None = None
+    ) -> Iterator[Embeddings]:
+        """Yield recordings as this archive stores them, without storing them.
+
+        ``batch_size`` and ``channel`` are those of ``Recognizer``.
+        """
+        speech = self.keyword_model if self.holds_words else None
+        return embed_stretches(self._stretches, paths, batch_size, channel=channel, speech=speech)
 
     def search(
         self,

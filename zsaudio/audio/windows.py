@@ -277,7 +277,8 @@ def windower_for(
 def clip_windower(model: Any, sample_rate: int) -> tuple[int, Windower]:
     """Return what ``windower_for`` returns for a model's longest windows, one after another."""
     frame, window = (round(seconds * model.sample_rate) for seconds in (model.frame_s, model.window_s))
-    return windower_for(model, sample_rate, window, window - window % frame, frame)
+    # a window that is one frame may start anywhere, so that the last one is never a short rest
+    return windower_for(model, sample_rate, window, window - window % frame, frame if frame < window else 1)
 
 
 def cut_recording(

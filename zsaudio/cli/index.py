@@ -3,18 +3,20 @@
 import os
 import sys
 import traceback
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zsaudio.cli import common
+from zsaudio.cli import common, shards
 from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
 
 if TYPE_CHECKING:
+    from zsaudio.archive.adding import Hear
     from zsaudio.archive.archive import Archive
 
 ARCHIVE = "Archive"  # a panel of the help text
@@ -102,6 +104,20 @@ def index(
         ),
     ] = False,
     root: Root = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="Listen by N processes; this one writes what they hear.",
+            rich_help_panel=shards.PANEL,
+        ),
+    ] = None,
+    ray: shards.Ray = None,
+    actors: shards.Actors = None,
+    gpus: shards.Gpus = 0.0,
     channel: common.Channel = None,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -118,6 +134,7 @@ def index(
     Example: zsaudio index recordings/ --archive my-archive
     """
     common.set_verbosity(verbose, quiet)
+    processes = shards.Processes(jobs, ray, actors, gpus)
     if not inputs and not prune and not optimize and root is None:
         raise OptionError("nothing to do: name recordings, or give --prune, --optimize or --root")
     found = list(common.find_recordings(inputs or [], recursive))
@@ -135,9 +152,13 @@ def index(
     opened = _open(archive, model, hop, speech, root, paths, device, dtype)
     counts = dict.fromkeys(("added", "updated", "unchanged", "removed", "failed"), 0)
     seconds = 0.0
-    added = opened.add(paths, prune=prune, batch_size=batch_size, channel=channel)
+    how: dict[str, Any] = {"batch_size": batch_size, "channel": channel}
     try:
-        with closing(added):  # commits what was heard, also when it is interrupted
+        with ExitStack() as stack:
+            as_opened = {"model": model, "device": device, "dtype": dtype}
+            hear = _by_processes(processes, archive, as_opened, how, stack)
+            # closing it commits what was heard, also when it is interrupted
+            added = stack.enter_context(closing(opened.add(paths, prune=prune, hear=hear, **how)))
             for each in show_progress(added, len(paths), "listening", quiet):
                 counts[each.status] += 1
                 if each.status in ("added", "updated"):
@@ -155,6 +176,21 @@ def index(
     _report(opened, counts, seconds, quiet)
     if n_failed:
         sys.exit(1)
+
+
+def _by_processes(
+    processes: shards.Processes, archive: str, opened: dict[str, Any], how: dict[str, Any], stack: ExitStack
+) -> "Hear | None":
+    """Return what hears recordings by several processes, which the stack ends; None: this one does."""
+    if not processes.are_asked_for:
+        return None
+    from zsaudio.audio.sources import is_url
+    from zsaudio.ray.ears import Ear, heard_by
+
+    location = archive if is_url(archive) else os.path.abspath(archive)
+    pool = processes.start(partial(Ear, location, opened, how))
+    stack.callback(pool.close)
+    return partial(heard_by, pool)
 
 
 def _report(opened: "Archive", counts: dict[str, int], seconds: float, quiet: bool) -> None:

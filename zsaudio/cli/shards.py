@@ -1,4 +1,4 @@
-"""``--jobs`` and ``--ray``: ``tag`` and ``detect`` by several processes, into a folder of Parquet files."""
+"""``--jobs`` and ``--ray``: several processes, and how ``tag`` and ``detect`` write Parquet files by them."""
 
 import os
 import sys
@@ -19,9 +19,9 @@ from zsaudio.errors import OptionError
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
     from zsaudio.ray.pools import Pool
-    from zsaudio.ray.shards import Maker, Staged
+    from zsaudio.ray.shards import Staged
 
-_PANEL = "Many recordings"
+PANEL = "Many recordings"
 _NOUNS = {"tag": "tag", "detect": "event"}
 Jobs = Annotated[
     int | None,
@@ -32,7 +32,7 @@ Jobs = Annotated[
         min=1,
         help="Use N processes, and write Parquet files into the folder of --output. The same command goes on "
         "with an interrupted run. Inputs may be lists of paths (.parquet, .csv, .txt) and URLs, too.",
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
     ),
 ]
 Ray = Annotated[
@@ -42,7 +42,7 @@ Ray = Annotated[
         metavar="ADDRESS",
         help="The same on a cluster of Ray: local, auto (the cluster of this computer), HOST:PORT, or "
         "ray://HOST:PORT.",
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
     ),
 ]
 Actors = Annotated[
@@ -53,7 +53,7 @@ Actors = Annotated[
         min=1,
         help="Processes on the cluster.",
         show_default="one a CPU, or one a GPU",
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
     ),
 ]
 Gpus = Annotated[
@@ -63,7 +63,7 @@ Gpus = Annotated[
         metavar="N",
         min=0.0,
         help="GPUs that each process on the cluster takes; 0.5: two share one.",
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
     ),
 ]
 
@@ -108,7 +108,7 @@ class Processes:
         """Whether the results are to be shards."""
         return self.jobs is not None or self.ray is not None
 
-    def start(self, make: "Callable[..., Maker]") -> "Pool":
+    def start(self, make: "Callable[..., Any]") -> "Pool":
         """Return the processes; connect to the cluster first."""
         from zsaudio.ray import pools
 

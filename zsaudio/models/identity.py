@@ -26,11 +26,14 @@ def same_encoder(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(one @ other >= 0.98 * np.linalg.norm(one) * np.linalg.norm(other))
 
 
+_CUT = 2  # counts the ways in which recordings have been cut into windows: stored embeddings depend on it
+
+
 def encoder_id(model: Encoder) -> str:
     """Return a hexadecimal digest of the probe, rounded to two decimals.
 
     Two runs of one encoder on one machine have the same; another device or precision may have another.
     """
     rounded = np.round(probe(model), 2) + 0.0  # no -0.0
-    content = f"{model.sample_rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()
+    content = f"{_CUT} {model.sample_rate} {model.window_s}".encode() + rounded.astype("<f4").tobytes()
     return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,102 @@
+"""Recordings heard by several processes as vectors, for an archive that one process writes.
+
+What a process heard when it died is heard again, each recording alone. One that ends its process each time
+gets an error.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zsaudio.archive.archive import Archive
+from zsaudio.errors import AudioError, ModelError
+from zsaudio.ray.pools import Died, Pool
+from zsaudio.ray.runs import DEATHS, SET_ASIDE
+from zsaudio.results import Embeddings
+
+TOGETHER = 8  # recordings that a process hears at a time: windows are batched across them
+_AHEAD = 4  # times as many, for each process, may wait for an earlier recording
+
+
+class Ear:
+    """Hears recordings in one process, as an archive stores them.
+
+    Parameters
+    ----------
+    location, opened
+        What ``Archive.open`` takes.
+    listening
+        Other arguments of ``Archive.listen``.
+    threads
+        How many torch may use; None: as it likes.
+    """
+
+    def __init__(
+        self, location: str, opened: dict[str, Any], listening: dict[str, Any], threads: int | None = None
+    ) -> None:
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._archive, self._listening = Archive.open(location, **opened), listening
+
+    def hear(self, paths: list[str]) -> list[Embeddings]:
+        """Return recordings as vectors."""
+        return list(self._archive.listen(paths, **self._listening))
+
+
+@dataclass
+class _Job:
+    """The numbers of recordings that a process hears together, and how many processes died of them."""
+
+    numbers: list[int]
+    deaths: int = 0
+
+
+def heard_by(pool: Pool, paths: Sequence[str]) -> Iterator[Embeddings]:
+    """Yield recordings as vectors, in their order, heard by the processes of a pool of ``Ear``.
+
+    Raises
+    ------
+    ModelError
+        If processes die before any recording is heard.
+    """
+    jobs = deque(
+        _Job(list(range(start, min(start + TOGETHER, len(paths)))))
+        for start in range(0, len(paths), TOGETHER)
+    )
+    busy: dict[int, _Job] = {}
+    idle = list(range(pool.n))
+    for number in idle:
+        pool.start(number)
+    heard: dict[int, Embeddings] = {}
+    n_deaths, at = 0, 0
+    any_answer = False
+    while at < len(paths):
+        while idle and jobs and jobs[0].numbers[0] < at + _AHEAD * TOGETHER * pool.n:
+            busy[idle[-1]] = jobs.popleft()
+            pool.submit(idle[-1], "hear", [paths[number] for number in busy[idle[-1]].numbers])
+            idle.pop()
+        for process, answer in pool.wait():
+            job = busy.pop(process)
+            idle.append(process)
+            if isinstance(answer, Died):
+                n_deaths += 1
+                if not any_answer and n_deaths > DEATHS * pool.n:
+                    raise ModelError(f"processes end before they have heard anything ({answer.how})")
+                pool.start(process)
+                alone = [_Job([number], job.deaths + 1) for number in job.numbers]
+                if len(alone) == 1 and alone[0].deaths >= DEATHS:
+                    path = paths[job.numbers[0]]
+                    heard[job.numbers[0]] = Embeddings(path, 0.0, 0, error=AudioError(f"{path}: {SET_ASIDE}"))
+                else:
+                    jobs.extendleft(reversed(alone))
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                any_answer = True
+                heard |= zip(job.numbers, answer, strict=True)
+        while at in heard:
+            yield heard.pop(at)
+            at += 1
