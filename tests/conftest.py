@@ -1,5 +1,6 @@
 """Audio that the tests make themselves, and a model whose answers are known."""
 
+import builtins
 import csv
 import io
 import signal
@@ -41,6 +42,19 @@ def tone(frequency: float, seconds: float, rate: int = 16_000, amplitude: float 
     """A sine as float32 ``(n_samples,)``."""
     time_s = np.arange(round(seconds * rate)) / rate
     return (amplitude * np.sin(2 * np.pi * frequency * time_s)).astype(np.float32)
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make Ray look as if it was not installed."""
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **named: Any) -> Any:
+        if name.split(".", maxsplit=1)[0] == "ray":
+            raise ImportError(name)
+        return real(name, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
 
 
 @pytest.fixture

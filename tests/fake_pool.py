@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from zsaudio.ray.pools import Died
-from zsaudio.ray.shards import Maker
 
 Dies = Callable[[str, tuple[Any, ...]], bool]
 
@@ -13,9 +12,9 @@ Dies = Callable[[str, tuple[Any, ...]], bool]
 class FakePool:
     """Processes that are none: their makers work in this one, and those that die give no answer."""
 
-    def __init__(self, n: int, make: Callable[[], Maker], dies: Dies, seed: int = 0) -> None:
+    def __init__(self, n: int, make: Callable[[], Any], dies: Dies, seed: int = 0) -> None:
         self.n, self._make, self._dies, self._random = n, make, dies, random.Random(seed)
-        self._makers: dict[int, Maker] = {}
+        self._makers: dict[int, Any] = {}
         self._asked: dict[int, tuple[str, tuple[Any, ...]]] = {}
 
     def start(self, number: int) -> None:

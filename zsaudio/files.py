@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = False)
     content
         Bytes, or text that is written as UTF-8.
     durable
-        Force the content to disk first, so that it survives a loss of power.
+        Force the content, and the file's name, to disk, so that they survive a loss of power.
 
     Raises
     ------
@@ -44,6 +44,20 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = False)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Force the names of a folder's files to disk, where folders can be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_table(path: str | os.PathLike[str]) -> list[list[str]]:

@@ -1,6 +1,5 @@
 """``--jobs`` and ``--ray``: the results of plain ``tag`` and ``detect``, as Parquet files; errors."""
 
-import builtins
 import subprocess
 import sys
 import time
@@ -87,15 +86,7 @@ def test_wrong_usage_is_one_line(
     assert said in ran.err[0]
 
 
-def test_without_ray_the_extra_is_named(zs: Run, write_wav: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.split(".", maxsplit=1)[0] == "ray":
-            raise ImportError(name)
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_without_ray_the_extra_is_named(zs: Run, write_wav: Any, without_ray: None) -> None:
     ran = zs("tag", write_wav("a.wav", tone(440, 1)), "--labels", "440", "--ray", "local", "-o", "out")
     assert (ran.code, len(ran.err)) == (2, 1)
     assert "running on a cluster needs Ray: pip install " in ran.err[0]

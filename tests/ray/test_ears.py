@@ -1,18 +1,16 @@
 """Recordings heard by several processes, for an archive."""
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Run
+from fake_pool import FakePool
 
 from zsaudio.archive.archive import Archive
 from zsaudio.errors import ModelError
 from zsaudio.ray.ears import heard_by
-from zsaudio.ray.pools import Died
 from zsaudio.results import Embeddings
 
 pytest.importorskip("pyarrow")
@@ -20,44 +18,38 @@ pytest.importorskip("filelock")
 AUDIO = Path(__file__).parents[2] / "examples" / "audio"
 
 
-class MortalPool:
-    """Two processes that die of recordings with bad names, and answer in the opposite order."""
+class Deaf:
+    """Hears nothing, but answers."""
 
-    n = 2
+    def hear(self, paths: list[str]) -> list[Embeddings]:
+        return [Embeddings(path, 1.0, 16_000) for path in paths]
 
-    def __init__(self, bad: Sequence[str]) -> None:
-        self.bad, self.n_started = bad, 0
-        self._answers: deque[tuple[int, Any]] = deque()
 
-    def start(self, number: int) -> None:
-        self.n_started += 1
+def pool(deadly: Sequence[str], started: list[int] | None = None) -> FakePool:
+    """Return two processes that die of some recordings, and answer in any order."""
 
-    def submit(self, number: int, method: str, paths: list[str]) -> None:
-        died = any(path in self.bad for path in paths)
-        answer = Died("exit code -9") if died else [Embeddings(path, 1.0, 16_000) for path in paths]
-        self._answers.appendleft((number, answer))
+    def make() -> Deaf:
+        if started is not None:
+            started.append(1)
+        return Deaf()
 
-    def wait(self, timeout: float | None = None) -> list[tuple[int, Any]]:
-        return [self._answers.popleft()]
-
-    def close(self) -> None:
-        """Nothing to end."""
+    return FakePool(2, make, lambda method, arguments: any(path in deadly for path in arguments[0]))
 
 
 def test_recordings_leave_in_order_and_a_deadly_one_has_an_error() -> None:
-    pool = MortalPool(["30"])
+    started: list[int] = []
     paths = [str(number) for number in range(100)]
-    heard = list(heard_by(pool, paths))
+    heard = list(heard_by(pool(["30"], started), paths))
     assert [each.clip for each in heard] == paths
     assert [each.clip for each in heard if each.error] == ["30"]
     assert "it was set aside" in str(heard[30].error)
-    assert pool.n_started == 2 + 3  # once with its neighbours, twice alone
+    assert len(started) == 2 + 3  # once with its neighbours, twice alone
 
 
 def test_where_all_die_the_run_ends() -> None:
     paths = [str(number) for number in range(100)]
     with pytest.raises(ModelError, match="before they have heard anything"):
-        list(heard_by(MortalPool(paths), paths))
+        list(heard_by(pool(paths), paths))
 
 
 def test_an_archive_is_the_same(zs: Run, tmp_path: Path) -> None:

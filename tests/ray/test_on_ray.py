@@ -1,10 +1,8 @@
 """On a cluster of this computer: datasets, actors, the command line and the example."""
 
-import builtins
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Run
@@ -51,15 +49,7 @@ def test_events_and_vectors(local_ray: None) -> None:
         detect_dataset(ray.data.from_items([{"path": "a", "score": 1}]))
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.split(".", maxsplit=1)[0] == "ray":
-            raise ImportError(name)
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_without_ray_the_extra_is_named(without_ray: None) -> None:
     with pytest.raises(MissingExtraError, match="running on a cluster needs Ray: pip install "):
         tag_dataset(object())
 

@@ -263,7 +263,6 @@ class Store:
         path = self._path(name)
         if self.is_local:
             write_atomically(Path(path), content, durable=True)
-            _sync_folder(os.path.dirname(path))
         else:  # an object appears when its upload is complete
             with self._files.open_output_stream(path) as file:
                 file.write(content)
@@ -289,15 +288,3 @@ class Store:
 
 def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _sync_folder(folder: str) -> None:
-    """Force a rename to disk, where folders can be opened."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

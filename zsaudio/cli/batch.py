@@ -3,11 +3,12 @@
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import typer
 
@@ -16,6 +17,9 @@ from zsaudio.cli.progress import Position, progress_is_shown, show_progress
 from zsaudio.errors import OptionError, OutputError, ZsaudioError, has_result
 from zsaudio.output.formats import Clip, Format, Place, n_items
 from zsaudio.output.outputs import FAILURES, CombinedOutput, Failures, FolderOutput, Output, StreamOutput
+
+if TYPE_CHECKING:
+    from zsaudio.labels import LabelSet
 
 
 class Batch(Generic[Clip]):
@@ -241,3 +245,21 @@ def counted(number: int, noun: str) -> str:
     ('1 event', '1,200 events')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def settings_of(
+    command: str,
+    labels: "LabelSet",
+    loading: Mapping[str, Any],
+    options: Mapping[str, Any],
+    channel: int | None,
+) -> dict[str, Any]:
+    """Return what the results of a command depend on, besides the recordings; a run goes on with the same."""
+    return {
+        "command": command,
+        "labels": [asdict(label) for label in labels],
+        "templates": labels.templates,
+        "model": [loading[name] for name in ("model", "dtype", "keyword_model")],
+        "options": options,
+        "channel": channel,
+    }

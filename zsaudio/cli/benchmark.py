@@ -69,13 +69,7 @@ def benchmark(
         raise OptionError("nothing to measure on: name recordings, or labelled recordings with --data")
     if plot is not None:
         require_matplotlib()  # before the work, not after it
-    found = list(common.find_recordings(inputs or (), recursive))
-    for item in found:
-        if not isinstance(item, str):
-            common.message(str(item))
-    paths = [item for item in found if isinstance(item, str)]
-    if inputs and not paths:
-        raise typer.Exit(1)
+    paths, n_failed = common.usable_recordings(inputs or (), recursive)
     names = model or [
         name for name, info in MODELS.items() if name != "nano-keyword" and where_is(info) != "not here"
     ]
@@ -91,7 +85,7 @@ def benchmark(
         _print_table(measured_well)
     if plot is not None and measured_well:
         draw_comparison(measured_well, plot)
-    if any(result.error is not None for result in results) or len(paths) < len(found):
+    if any(result.error is not None for result in results) or n_failed:
         sys.exit(1)
 
 

@@ -87,13 +87,7 @@ def calibrate(
         return
     common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template)
-    found = list(common.find_recordings(inputs, recursive))
-    paths = [item for item in found if isinstance(item, str)]
-    for item in found:
-        if not isinstance(item, str):
-            common.message(str(item))
-    if not paths:
-        raise typer.Exit(1)
+    paths, n_failed = common.usable_recordings(inputs, recursive)
     from zsaudio.learning.thresholds import calibrate as run
     from zsaudio.learning.thresholds import to_yaml
     from zsaudio.recognizer import Recognizer
@@ -114,7 +108,7 @@ def calibrate(
             )
     with common.open_output(output, paths) as file:
         file.write(to_yaml(result.labels))
-    if result.failed or len(paths) < len(found):
+    if result.failed or n_failed:
         sys.exit(1)
 
 
@@ -130,18 +124,16 @@ def _standardise(
 
     base = as_encoder(load_model(source, device=device, dtype=dtype), "--classes")
     check_classifier(base)
-    found = list(common.find_recordings(inputs, recursive))
-    paths = [item for item in found if isinstance(item, str)]
-    problems = [str(item) for item in found if not isinstance(item, str)]
+    paths, n_failed = common.usable_recordings(inputs, recursive)
     rows = [np.zeros((0, base.dim), np.float32)]
     for clip in show_progress(embed_clips(base, paths), len(paths), "listening", quiet):
-        problems += [str(clip.error)] if clip.error else []
         rows += clip.windows
-    for problem in problems:
-        common.message(problem)
+        if clip.error:
+            common.message(str(clip.error))
+            n_failed += 1
     log_odds = np.concatenate(rows)
     Standardised.of(base, source, log_odds).save(output)
     if not quiet:
         common.message(f"{base.dim} classes on one scale, by {len(log_odds)} windows, written to {output}")
-    if problems:
+    if n_failed:
         raise typer.Exit(1)

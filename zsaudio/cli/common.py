@@ -417,6 +417,21 @@ class _Stdout(io.TextIOBase):
         sys.stdout.flush()
 
 
+def usable_recordings(inputs: Sequence[str], recursive: bool) -> tuple[list[str], int]:
+    """Return the recordings, and the number of inputs that are none, each named on stderr.
+
+    Ends the command where there are inputs but no recordings.
+    """
+    found = list(find_recordings(inputs, recursive))
+    paths = [item for item in found if isinstance(item, str)]
+    for item in found:
+        if not isinstance(item, str):
+            message(str(item))
+    if inputs and not paths:
+        raise typer.Exit(1)
+    return paths, len(found) - len(paths)
+
+
 def refuse_to_replace(path: Path | None, overwrite: bool) -> None:
     """Raise OptionError where a file, or a folder, with something in it would be replaced."""
     if path is None or overwrite:

@@ -53,14 +53,8 @@ def describe(
     common.set_verbosity(verbose, quiet)
     common.refuse_to_replace(output, overwrite)
     label_set = common.read_labels(labels, labels_file, template, default=common.EVERYDAY)
-    found = list(common.find_recordings(inputs, recursive))
-    paths = [item for item in found if isinstance(item, str)]
-    n_failed = len(found) - len(paths)
-    for item in found:
-        if not isinstance(item, str):
-            common.message(str(item))
-    if not paths:
-        raise typer.Exit(1)
+    paths, n_failed = common.usable_recordings(inputs, recursive)
+    are_several = len(paths) + n_failed > 1
 
     from zsaudio.description import Describer
     from zsaudio.detection.hysteresis import DetectionOptions
@@ -84,6 +78,6 @@ def describe(
             if format is DescribeFormat.jsonl:
                 file.write(json.dumps(about.to_dict(), ensure_ascii=False) + "\n")
             else:
-                file.write(f"{path}: {about.text}\n" if len(found) > 1 else f"{about.text}\n")
+                file.write(f"{path}: {about.text}\n" if are_several else f"{about.text}\n")
     if n_failed:
         sys.exit(1)

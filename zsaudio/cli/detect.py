@@ -138,7 +138,7 @@ def detect(
     label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
     label_set = common.promise(label_set, false_alarms, threshold)
 
-    from zsaudio.cli.batch import Batch
+    from zsaudio.cli.batch import Batch, settings_of
     from zsaudio.output.event_writers import EVENT_FORMATS
     from zsaudio.output.formats import Place
 
@@ -159,14 +159,7 @@ def detect(
         "device": device,
         "dtype": dtype,
     }
-    settings: dict[str, Any] = {
-        "command": "detect",
-        "labels": [asdict(label) for label in label_set],
-        "templates": label_set.templates,
-        "model": [model, dtype, keyword_model],
-        "options": asdict(options),
-        "channel": channel,
-    }
+    settings = settings_of("detect", label_set, loading, asdict(options), channel)
     processes = shards.Processes(jobs, ray, actors, gpus)
     if processes.are_asked_for:
         shards.refuse(

@@ -137,17 +137,9 @@ def index(
     processes = shards.Processes(jobs, ray, actors, gpus)
     if not inputs and not prune and not optimize and root is None:
         raise OptionError("nothing to do: name recordings, or give --prune, --optimize or --root")
-    found = list(common.find_recordings(inputs or [], recursive))
-    paths = [item for item in found if isinstance(item, str)]
-    if "-" in paths:
+    if inputs and "-" in inputs:
         raise OptionError("standard input cannot be indexed: what is found in it could not be played again")
-    n_failed = 0
-    for item in found:
-        if not isinstance(item, str):
-            common.message(str(item))
-            n_failed += 1
-    if inputs and not paths:
-        raise typer.Exit(1)
+    paths, n_failed = common.usable_recordings(inputs or [], recursive)
     speech = keyword_model if words else None
     opened = _open(archive, model, hop, speech, root, paths, device, dtype)
     counts = dict.fromkeys(("added", "updated", "unchanged", "removed", "failed"), 0)

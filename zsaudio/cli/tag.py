@@ -1,7 +1,7 @@
 """``zsaudio tag``: which labels are present in each recording."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +104,7 @@ def tag(
     common.set_verbosity(verbose, quiet)
     label_set = common.read_labels(labels, labels_file, template, common.EVERYDAY)
 
-    from zsaudio.cli.batch import Batch
+    from zsaudio.cli.batch import Batch, settings_of
     from zsaudio.output.formats import Place
     from zsaudio.output.tag_writers import TAG_FORMATS
 
@@ -120,14 +120,7 @@ def tag(
         "exclusive": exclusive,
         "pool": pool.value,
     }
-    settings: dict[str, Any] = {
-        "command": "tag",
-        "labels": [asdict(label) for label in label_set],
-        "templates": label_set.templates,
-        "model": [model, dtype, keyword_model],
-        "options": options,
-        "channel": channel,
-    }
+    settings = settings_of("tag", label_set, loading, options, channel)
     processes = shards.Processes(jobs, ray, actors, gpus)
     if processes.are_asked_for:
         shards.refuse(format=format is not TagFormat.table)

@@ -75,9 +75,9 @@ def heard_by(pool: Pool, paths: Sequence[str]) -> Iterator[Embeddings]:
     any_answer = False
     while at < len(paths):
         while idle and jobs and jobs[0].numbers[0] < at + _AHEAD * TOGETHER * pool.n:
-            busy[idle[-1]] = jobs.popleft()
-            pool.submit(idle[-1], "hear", [paths[number] for number in busy[idle[-1]].numbers])
-            idle.pop()
+            process, job = idle.pop(), jobs.popleft()
+            busy[process] = job
+            pool.submit(process, "hear", [paths[number] for number in job.numbers])
         for process, answer in pool.wait():
             job = busy.pop(process)
             idle.append(process)
@@ -86,12 +86,13 @@ def heard_by(pool: Pool, paths: Sequence[str]) -> Iterator[Embeddings]:
                 if not any_answer and n_deaths > DEATHS * pool.n:
                     raise ModelError(f"processes end before they have heard anything ({answer.how})")
                 pool.start(process)
-                alone = [_Job([number], job.deaths + 1) for number in job.numbers]
-                if len(alone) == 1 and alone[0].deaths >= DEATHS:
-                    path = paths[job.numbers[0]]
-                    heard[job.numbers[0]] = Embeddings(path, 0.0, 0, error=AudioError(f"{path}: {SET_ASIDE}"))
-                else:
-                    jobs.extendleft(reversed(alone))
+                job.deaths += 1
+                if len(job.numbers) > 1 or job.deaths < DEATHS:
+                    jobs.extendleft(_Job([number], job.deaths) for number in reversed(job.numbers))
+                    continue
+                (number,) = job.numbers
+                error = AudioError(f"{paths[number]}: {SET_ASIDE}")
+                heard[number] = Embeddings(paths[number], 0.0, 0, error=error)
             elif isinstance(answer, Exception):
                 raise answer
             else:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zsaudio.errors import OptionError, OutputError
-from zsaudio.files import write_atomically
+from zsaudio.files import sync_folder, write_atomically
 from zsaudio.ray.storage import open_location, reason_of, retried
 
 _REQUESTS = 16  # at a time
@@ -66,7 +66,7 @@ class Folder:
         with self._using():
             retried(lambda: self._files.move(self._path(old), self._path(new)))
         if self.is_local:
-            _sync(os.path.dirname(self._path(new)))
+            sync_folder(os.path.dirname(self._path(new)))
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files."""
@@ -129,15 +129,3 @@ class Folder:
             raise
         except OSError as error:
             raise OutputError(f"{self.location}: cannot be used ({reason_of(error)})") from error
-
-
-def _sync(folder: str) -> None:
-    """Force a rename to disk, where folders can be opened."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
