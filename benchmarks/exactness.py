@@ -127,12 +127,13 @@ def pe_audio(folder: Path, kind: str) -> Subject:
     model = PeAudio(str(folder), dtype="float32")
     bank = model.embed_labels(LABELS)
     texts = AutoTokenizer.from_pretrained(folder)(list(LABELS.names), padding=True, return_tensors="pt")
+    n_clips = len(LABELS) if kind == "video" else 1  # PeAudioVideoModel wants as many clips as texts
 
     @torch.inference_mode()
     def reference(samples: np.ndarray) -> Pair:
-        audio = PeAudioFeatureExtractor()([samples], sampling_rate=48_000, return_tensors="pt")
-        logits = whole(**texts, **audio).logits_audio_text.numpy()
-        logits = logits[0].T if logits.ndim == 3 else logits
+        audio = PeAudioFeatureExtractor()([samples] * n_clips, sampling_rate=48_000, return_tensors="pt")
+        logits = whole(**texts, **audio).logits_audio_text[0].numpy()
+        logits = logits.T if logits.ndim == 2 else logits[None]
         return logits, sigmoid(logits)
 
     stage = Stage(
@@ -234,7 +235,7 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "nano-keyword": nano_keyword,
     **{f"CLAP, as laion/{name}": lambda f, c=config: clap(f, c) for name, config in CLAPS.items()},  # type: ignore[misc]
     "PE-A-Frame": lambda folder: pe_audio(folder, "frame"),
-    "PE audio, a clip at once": lambda folder: pe_audio(folder, "clip"),
+    "PE audio, a window at once": lambda folder: pe_audio(folder, "clip"),
     "PE-AV, its audio half": lambda folder: pe_audio(folder, "video"),
     **{f"classifier, {name}": lambda f, n=name: classifier(f, n) for name in CLASSIFIERS},  # type: ignore[misc]
     **{f"keywords, {name}": lambda f, n=name: ctc(f, n) for name in FRAMES_S},  # type: ignore[misc]

@@ -38,10 +38,12 @@ def reference(folder: Path, model: Any, clip: np.ndarray) -> np.ndarray:
     from transformers import AutoTokenizer, PeAudioFeatureExtractor
 
     texts = AutoTokenizer.from_pretrained(folder)(list(LABELS.names), padding=True, return_tensors="pt")
-    audio = PeAudioFeatureExtractor()([clip], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+    # PeAudioVideoModel wants as many clips as texts
+    n_clips = len(LABELS) if type(model).__name__ == "PeAudioVideoModel" else 1
+    audio = PeAudioFeatureExtractor()([clip] * n_clips, sampling_rate=SAMPLE_RATE, return_tensors="pt")
     with torch.inference_mode():
-        logits = model(**texts, **audio).logits_audio_text.numpy()
-    return np.asarray(logits[0].T if logits.ndim == 3 else logits)
+        logits = model(**texts, **audio).logits_audio_text[0].numpy()
+    return np.asarray(logits.T if logits.ndim == 2 else logits[None])
 
 
 @pytest.mark.parametrize("kind", KINDS)
