@@ -125,13 +125,13 @@ def pe_audio(folder: Path, kind: str) -> Subject:
 
     whole = save_pe_checkpoint(folder, kind)
     model = PeAudio(str(folder), dtype="float32")
-    bank = model.embed_labels(LABELS)
-    texts = AutoTokenizer.from_pretrained(folder)(list(LABELS.names), padding=True, return_tensors="pt")
-    n_clips = len(LABELS) if kind == "video" else 1  # PeAudioVideoModel wants as many clips as texts
+    labels = LabelSet(LABELS.names[:1]) if kind == "video" else LABELS  # it wants as many clips as texts
+    bank = model.embed_labels(labels)
+    texts = AutoTokenizer.from_pretrained(folder)(list(labels.names), padding=True, return_tensors="pt")
 
     @torch.inference_mode()
     def reference(samples: np.ndarray) -> Pair:
-        audio = PeAudioFeatureExtractor()([samples] * n_clips, sampling_rate=48_000, return_tensors="pt")
+        audio = PeAudioFeatureExtractor()([samples], sampling_rate=48_000, return_tensors="pt")
         logits = whole(**texts, **audio).logits_audio_text[0].numpy()
         logits = logits.T if logits.ndim == 2 else logits[None]
         return logits, sigmoid(logits)

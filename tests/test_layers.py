@@ -1,11 +1,15 @@
 """Data flows one way through the packages; so must the imports."""
 
 import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from zsaudio.cli import common
+from zsaudio.errors import ModelError
 
 PACKAGE = Path(__file__).parents[1] / "zsaudio"
 # From the ground up. A package imports from its own floor only itself, else from floors below.
@@ -67,6 +71,16 @@ print(sorted(heavy & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_command_starts_without_collecting_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "is_process", True)
+    before = gc.get_freeze_count()
+    with pytest.raises(ModelError), common.starting():
+        assert not gc.isenabled()
+        raise ModelError("no such model")
+    assert gc.isenabled() and gc.get_freeze_count() > before
+    gc.unfreeze()
 
 
 def test_a_page_is_built_before_torch_is_imported() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from zsaudio.labels import LabelSet
 from zsaudio.models.nano.nano import HIGHEST, LOWEST, WEIGHTS, Nano
@@ -153,6 +154,12 @@ def test_what_it_does_not_know_it_does_not_claim(
     names = [n for n in LabelSet.builtin("home").names if "Hz" not in name or not BEEPS.search(n)]
     found = scores(nano, wave[: seconds * RATE].clip(-1, 1).astype(np.float32), names)
     assert found.max() <= 0.5, f"{name} taken for {names[found.argmax()]}"
+
+
+def test_loading_draws_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    Nano()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_it_can_be_pickled_after_use(nano: Nano, sound: np.ndarray) -> None:

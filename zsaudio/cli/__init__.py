@@ -4,6 +4,7 @@ Results go to stdout, messages to stderr. Exit codes: 0, all done; 1, some input
 stderr, or results could not be written; 2, wrong usage; 130, interrupted, by Ctrl-C, SIGTERM or SIGHUP.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -100,9 +101,11 @@ def run() -> None:
 
     A signal that comes while Python shuts down ends the process at once, without a traceback.
     """
+    common.is_process = True
     try:
         main()
     finally:
+        gc.freeze()  # or Python would look for garbage in everything that torch holds, at its end
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:

@@ -1,5 +1,6 @@
 """What the commands share: options, inputs, messages and output."""
 
+import gc
 import glob
 import io
 import logging
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
 
 debug = False
+is_process = False  # the command line is the whole process; not where a test or another program calls it
 
 # Panels of the help texts
 LABELS = "What to recognise"
@@ -232,6 +234,24 @@ Margin = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Import torch and load models inside.
+
+    Python looks for garbage meanwhile, again and again, among the objects that torch makes when it is
+    imported. None of it is garbage, so in a process of our own they are left out for good.
+    """
+    if not is_process:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def message(text: str) -> None:

@@ -56,15 +56,17 @@ def describe(
     paths, n_failed = common.usable_recordings(inputs, recursive)
     are_several = len(paths) + n_failed > 1
 
-    from zsaudio.description import Describer
-    from zsaudio.detection.hysteresis import DetectionOptions
     from zsaudio.errors import OptionError, has_result
 
     if "-" in paths:
         raise OptionError("standard input cannot be described: it is read twice")
     given = {"threshold": threshold, "sensitivity": sensitivity}
-    options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
-    describer = Describer(label_set, model, options, device=device, dtype=dtype)
+    with common.starting():
+        from zsaudio.description import Describer
+        from zsaudio.detection.hysteresis import DetectionOptions
+
+        options = DetectionOptions(**{name: value for name, value in given.items() if value is not None})
+        describer = Describer(label_set, model, options, device=device, dtype=dtype)
     with common.open_output(output, paths) as file:
         for path in show_progress(paths, len(paths), "describing", quiet):
             about = describer.describe(path)

@@ -207,9 +207,10 @@ def detect(
         taker = CurveTaker() if plotter or reporter else None
         cutter = Cutter(clips, batch.paths, inputs, margin, batch.fail) if clips else None
 
-        from zsaudio.recognizer import Recognizer
+        with common.starting():
+            from zsaudio.recognizer import Recognizer
 
-        recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
+            recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
         _show_thresholds(plotter, reporter, recognizer.labels)
 
         def on_scores(frame: "FrameScores") -> None:

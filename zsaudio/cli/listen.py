@@ -186,10 +186,12 @@ def listen(
             name = "early" if early else "cooldown"
             raise OptionError(f"--{name} is about the command to run: give one with --exec")
 
-        from zsaudio.detection.hysteresis import DetectionOptions
-        from zsaudio.listening.session import ListenSession
-        from zsaudio.recognizer import Recognizer
+        with common.starting():
+            from zsaudio.detection.hysteresis import DetectionOptions
+            from zsaudio.listening.session import ListenSession
+            from zsaudio.recognizer import Recognizer
 
+            recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
         given = {
             "threshold": threshold,
             "sensitivity": sensitivity,
@@ -199,7 +201,6 @@ def listen(
             "lookahead_s": lookahead,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        recognizer = Recognizer(label_set, model, keyword_model=keyword_model, device=device, dtype=dtype)
         options = DetectionOptions.live(recognizer.model, **given)
         view = _view(source, recognizer, options, jsonl, on_screen)
         session = ListenSession(

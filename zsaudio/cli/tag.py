@@ -143,9 +143,10 @@ def tag(
     settings["format"] = [format.value, absolute_paths, escape]
     form, place = TAG_FORMATS[format.value], Place(escape=escape)
     with batch.opened(form, place, settings, output=file, resume=resume, overwrite=overwrite):
-        from zsaudio.recognizer import Recognizer
+        with common.starting():
+            from zsaudio.recognizer import Recognizer
 
-        recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
+            recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
         batch.run(
             lambda todo: recognizer.tag_batch(map(common.open_source, todo), channel=channel, **options),
             lambda path, clip: replace(clip, clip=os.path.abspath(path)) if absolute_paths else clip,

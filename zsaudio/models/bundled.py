@@ -1,10 +1,13 @@
 """What the two bundled networks share: a convolution block, their config, and loading of their weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn import init
 from torch.nn.utils import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 
 from zsaudio.errors import ModelError
 
@@ -36,6 +39,24 @@ class ConvBlock(nn.Sequential):
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         self[0] = fuse_conv_bn_eval(convolution, norm)
         self[1] = nn.Identity()
+
+
+class Blank(TorchFunctionMode):
+    """Context manager in which networks are made without random weights, in this thread.
+
+    For weights that ``load_weights`` puts in their place; random ones would take a fifth of nano's start.
+    """
+
+    _RANDOM = frozenset((init.uniform_, init.normal_, init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_))
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Return the tensor as it is, or what any other function returns."""
+        kwargs = kwargs or {}
+        if func in self._RANDOM:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def config_from_dict(settings: dict[str, Any], kind: type[Config]) -> Config:

@@ -33,7 +33,7 @@ from torch.nn.functional import normalize, pad
 from zsaudio.audio.log_mel import LogMel
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
-from zsaudio.models.bundled import ConvBlock, config_from_dict, load_weights
+from zsaudio.models.bundled import Blank, ConvBlock, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
 from zsaudio.models.nano import yamnet
 from zsaudio.models.nano.tower import Tower, TowerConfig, front_end
@@ -191,7 +191,8 @@ class Nano(LogitsByComparing):
         self.device = resolve_device(device)
         mel = yamnet.LogMagnitudes(weights.pop("yamnet.filters"))
         tower_mel = front_end(TowerConfig(), weights.pop("mel.filters"))
-        self.audio, self.text = NanoAudio(config, mel, tower_mel), NanoText(config)
+        with Blank():
+            self.audio, self.text = NanoAudio(config, mel, tower_mel), NanoText(config)
         for prefix, tower in (("audio.", self.audio), ("text.", self.text)):
             own = {n.removeprefix(prefix): value for n, value in weights.items() if n.startswith(prefix)}
             load_weights(tower, own, folder)

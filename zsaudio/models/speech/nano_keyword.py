@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from zsaudio.models.bundled import config_from_dict, load_weights
+from zsaudio.models.bundled import Blank, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
 from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
@@ -53,7 +53,8 @@ class NanoKeyword(Speech):
             self.promise = Promise.from_dict(curves, self.scoring.most)
         self.config = config = config_from_dict(settings, KeywordConfig)
         self.device = resolve_device(device)
-        self.network = KeywordNetwork(config)
+        with Blank():
+            self.network = KeywordNetwork(config)
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
         load_weights(self.network, weights, folder)
         self.network.fuse()
