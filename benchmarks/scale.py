@@ -6,7 +6,10 @@
 
 Recordings are made in a temporary folder. Times are those of whole commands, started one after another in
 turns, so that what else the computer does falls on all of them. Kills are ``kill -9``, of processes of this
-benchmark only: they are known by a variable of their environment.
+benchmark only: they are known by a variable of their environment. ``ray-kills`` also calls ``ray stop``,
+which ends every Ray of this computer; so it refuses to run beside another, and sees none in a namespace:
+
+    unshare --pid --fork --mount-proc python benchmarks/scale.py ray-kills
 """
 
 import argparse
@@ -22,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +91,7 @@ def beside(*groups: "list[Callable[[], subprocess.Popen[bytes]]]") -> list[tuple
     return times
 
 
-def efficiency(folder: Path, share: float) -> None:
+def efficiency(folder: Path, share: float, options: "list[object]" = ["--jobs", 2]) -> None:  # noqa: B006
     """Compare two processes with two plain commands on a half each, which run beside them."""
     seconds = 10.0
     paths = make_recordings(folder / "in", max(8, round(800 * share)), seconds)
@@ -101,20 +105,15 @@ def efficiency(folder: Path, share: float) -> None:
         return lambda: start(folder / "all.txt", *options, "-o", folder / f"out{next(out)}", command="detect")
 
     base = [plain(paths[::2]), plain(paths[1::2])]
-    ways: dict[str, list[object]] = {
-        "--jobs 2": ["--jobs", 2],
-        "--ray local --actors 2": ["--ray", "local", "--actors", 2],
-    }
     print(f"\n{len(paths)} recordings of {seconds:g} s, detect; medians of 3 turns\n")
     print("| way | s | two plain commands beside it, s | ratio |\n|---|---|---|---|", flush=True)
-    used = []
-    for name, options in ways.items():
-        turns = [beside(base, [shards(*options)]) for _ in range(3)]
-        used += [each[0][1] for each in turns]
-        ratio = statistics.median(plain[0] / own[0] for plain, own in turns)
-        medians = [statistics.median(each[number][0] for each in turns) for number in (1, 0)]
-        print(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {ratio:.2f} |", flush=True)
-    speed = len(paths) * seconds / statistics.median(used)
+    turns = [beside(base, [shards(*options)]) for _ in range(3)]
+    ratio = statistics.median(plain[0] / own[0] for plain, own in turns)
+    medians = [statistics.median(each[number][0] for each in turns) for number in (1, 0)]
+    print(
+        f"| {' '.join(map(str, options))} | {medians[0]:.1f} | {medians[1]:.1f} | {ratio:.2f} |", flush=True
+    )
+    speed = len(paths) * seconds / statistics.median(each[0][1] for each in turns)
     print(f"\nthe two plain commands: {speed:.0f} hours of sound in an hour of a core, their start included")
 
 
@@ -154,7 +153,7 @@ def memory(folder: Path, share: float) -> None:
     while driver.poll() is None:
         time.sleep(1)
         n_done = sum(len(json.loads(each.read_bytes())["inputs"]) for each in manifest.glob("part-*.json"))
-        workers = [pid for pid in own_processes() if pid != driver.pid and "spawn_main" in command_of(pid)]
+        workers = own_processes("spawn_main")
         if workers and n_done >= (len(sizes) + 1) * n / 10:
             sizes.append((n_done, sum(map(memory_of, workers)), memory_of(driver.pid)))
     print(
@@ -194,40 +193,54 @@ def planning(folder: Path, share: float) -> None:
 
 
 def kills(folder: Path, share: float) -> None:
-    """Kills at random moments: processes, drivers, and all of Ray; then one run without."""
-    chance = random.Random(0)
-    paths = make_recordings(folder / "in", max(40, round(4000 * share)), 1.0)
-    expected = folder / "whole"
+    """Kill processes and drivers of ``--jobs`` at random moments; then let one run end."""
+    _kills(folder, share, ["--jobs", 2], ["driver", "process"], longest_s=15)
+
+
+def ray_kills(folder: Path, share: float) -> None:
+    """Kill actors, drivers, and all of Ray at random moments, and stop Ray; then let one run end."""
+    if others := [pid for pid in all_processes() if "raylet" in command_of(pid)]:
+        sys.exit(f"Ray runs here already ({others[0]}), and this would stop it: see the head of this file")
+    _kills(
+        folder,
+        share,
+        ["--ray", "local", "--actors", 2],
+        ["driver", "process", "all of Ray", "ray stop"],
+        longest_s=25,
+    )
+
+
+def _kills(folder: Path, share: float, options: list[object], kinds: list[str], longest_s: float) -> None:
+    paths = make_recordings(folder / "in", max(40, round(10_000 * share)), 1.0)
+    expected, out = folder / "whole", folder / "out"
     timed(lambda: start(folder / "in", "--jobs", 2, "-o", expected))
-    for engine, n_kills in (("--jobs", max(1, round(20 * share))), ("--ray", max(1, round(10 * share)))):
-        out = folder / f"killed{engine}"
-        options = [
-            folder / "in",
-            *(["--jobs", 2] if engine == "--jobs" else ["--ray", "local", "--actors", 2]),
-        ]
-        counts: dict[str, int] = {}
-        driver = None
-        for _ in range(n_kills):
-            if driver is None or driver.poll() is not None:
-                driver = start(*options, "-o", out)
-            time.sleep(chance.uniform(0.5, 25 if engine == "--ray" else 15))
-            kinds = ["driver", "process"] if engine == "--jobs" else ["driver", "process", "all of Ray"]
-            kind = chance.choice(kinds)
-            marks = ("spawn_main", "ray::_Actor")
-            processes = [pid for pid in own_processes() if any(mark in command_of(pid) for mark in marks)]
-            targets = {"driver": [driver.pid], "process": processes[:1], "all of Ray": own_processes()}[kind]
+    counts = dict.fromkeys(kinds, 0)
+    driver = None
+    for number in range(max(len(kinds), round(20 * share))):
+        if driver is None or driver.poll() is not None:
+            driver = start(folder / "in", *options, "-o", out)
+        time.sleep(random.uniform(0.5, longest_s))
+        kind = kinds[number % len(kinds)]
+        if kind == "ray stop":
+            hit = bool(own_processes("raylet"))
+            stop = [sys.executable, "-m", "ray.scripts.scripts", "stop", "--force"]
+            subprocess.run(stop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        else:
+            workers = own_processes("spawn_main", "ray::_Actor")
+            targets = {"driver": [driver.pid], "process": workers[:1], "all of Ray": own_processes()}[kind]
+            hit = bool(targets) and driver.poll() is None
             for pid in targets:
                 kill(pid)
-            counts[kind] = counts.get(kind, 0) + bool(targets)
-            if kind != "process":
-                driver.wait()
-                time.sleep(2)
-                for pid in own_processes():  # of Ray, which ends its processes bit by bit
-                    kill(pid)
-        if driver is not None and driver.poll() is None:
-            driver.wait()
-        timed(lambda: start(*options, "-o", out))  # noqa: B023
-        print(f"\n{engine}: killed {counts}; {verdict(out, expected, paths)}", flush=True)
+        counts[kind] += hit
+        if kind != "process":
+            driver.wait()  # after a stop of Ray it ends by itself
+            time.sleep(2)
+            for pid in own_processes():  # of Ray, which ends its processes bit by bit
+                kill(pid)
+    if driver is not None and driver.poll() is None:
+        driver.wait()
+    timed(lambda: start(folder / "in", *options, "-o", out))
+    print(f"\n{options[0]}: killed {counts}; {verdict(out, expected, paths)}", flush=True)
 
 
 def cluster(folder: Path, share: float) -> None:
@@ -265,15 +278,21 @@ def verdict(out: Path, expected: Path, paths: list[str]) -> str:
     )
 
 
-def own_processes() -> list[int]:
-    """Return the processes that were started by this one, and by those, however."""
+def all_processes() -> list[int]:
+    """Return all processes."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def own_processes(*marks: str) -> list[int]:
+    """Return the processes that were started by this one, and by those, however, with one of some marks."""
     found = []
-    for entry in Path("/proc").iterdir():
+    for pid in all_processes():
         try:
-            if entry.name.isdecimal() and TOKEN.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+            is_own = TOKEN.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:  # it has ended, or is somebody else's
             continue
+        if is_own and (not marks or any(mark in command_of(pid) for mark in marks)):
+            found.append(pid)
     return sorted(set(found) - {os.getpid()})
 
 
@@ -304,10 +323,12 @@ def kill(pid: int) -> None:
 
 PARTS: dict[str, Callable[[Path, float], Any]] = {
     "efficiency": efficiency,
+    "ray-efficiency": partial(efficiency, options=["--ray", "local", "--actors", 2]),
     "fixed": fixed,
     "memory": memory,
     "planning": planning,
     "kills": kills,
+    "ray-kills": ray_kills,
     "cluster": cluster,
 }
 

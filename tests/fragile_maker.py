@@ -1,6 +1,7 @@
 """What a process of a pool has in tests: it imports little, answers, and dies when it is told to."""
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ class FragileMaker:
 
     def double(self, value: int) -> int:
         return 2 * value
+
+    def hang(self) -> None:
+        time.sleep(1000)
 
     def die(self) -> None:
         os._exit(9)
@@ -44,6 +48,21 @@ def check(pool: "Pool", how: str) -> None:
     assert answers(pool, 1) == {1: 8}
     pool.submit(0, "no_such_method")
     assert isinstance(answers(pool, 1)[0], AttributeError)
+
+
+def check_limit(pool: "Pool") -> None:
+    """One hangs in a pool with a limit; another takes its place."""
+    from zsaudio.ray.pools import Died
+
+    clock: Any = pool._clock  # type: ignore[attr-defined]
+    for _ in range(2):
+        clock._limit_s = 1000  # starting may take its time
+        pool.start(0)
+        pool.submit(0, "double", 21)
+        assert answers(pool, 1) == {0: 42}
+        clock._limit_s = 1
+        pool.submit(0, "hang")
+        assert answers(pool, 1) == {0: Died("no answer in 1 s")}
 
 
 def is_alive(pid: int) -> bool:

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "zsaudio"
 # From the ground up. A package imports from its own floor only itself, else from floors below.
 FLOORS = (
     {"errors", "files", "tables"},
-    {"configs", "label_files", "labels", "results", "audio"},
+    {"configs", "label_files", "labels", "results", "audio", "storage"},
     {"models"},
     {"detection"},
     {"recognizer", "output"},

@@ -9,6 +9,8 @@ import platformdirs
 
 from zsaudio.errors import DataError
 
+PARTIAL = ".partial"  # how the names of files end that are being written
+
 
 def cache_folder() -> Path:
     """Return the folder of everything zsaudio caches: ``$ZSAUDIO_CACHE``, else the user's cache folder."""
@@ -33,7 +35,7 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = False)
         If it cannot be written; the file then is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # other processes have their own
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")  # other processes have their own
     try:
         with partial.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

@@ -288,7 +288,7 @@ def test_one_writer_at_a_time(tmp_path: Path, files: list[Path]) -> None:
     archive = make(tmp_path, files)
     adding = archive.add(files)
     next(adding)
-    with pytest.raises(ArchiveError, match="another process is writing"):
+    with pytest.raises(ArchiveError, match="another run is writing it"):
         list(Archive.open(tmp_path / "A", model=ToneEncoder()).add(files))
     assert len(archive.search(["400 Hz"], k=1)) == 1  # reading is free
     adding.close()

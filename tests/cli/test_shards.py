@@ -10,8 +10,8 @@ import pytest
 from conftest import Run, approx, tone
 
 from zsaudio.models.registry import load_model
-from zsaudio.ray.folder import Folder
 from zsaudio.recognizer import Recognizer
+from zsaudio.storage.folder import Folder
 
 pq = pytest.importorskip("pyarrow.parquet")
 AUDIO = Path(__file__).parents[2] / "examples/audio"
@@ -66,6 +66,7 @@ def test_two_processes_that_were_killed_find_what_one_finds(zs: Run, tmp_path: P
             "--jobs uses this computer and --ray a cluster: give one of them",
         ),
         (["--actors", "2"], "--actors and --gpus are about a cluster: give --ray, too"),
+        (["--unit-timeout", "9"], "--unit-timeout is about several processes: give --jobs or --ray, too"),
         (["--jobs", "2", "-o", "out", "-f", "csv"], "--format does not go with --jobs or --ray, which write"),
         (["--jobs", "2", "-o", "nofs://a/b"], "nofs://a/b: cannot be opened ("),
         (["--ray", "127.0.0.1:9", "-o", "out"], "--ray 127.0.0.1:9: cannot be reached ("),
@@ -99,7 +100,7 @@ def test_a_file_system_without_credentials_is_one_line(
         def get_file_info(self, _: object) -> None:
             raise OSError("When listing objects: AWS Error ACCESS_DENIED during ListObjectsV2 operation")
 
-    monkeypatch.setattr("zsaudio.ray.folder.open_location", lambda _: (Refusing(), "bucket/out"))
+    monkeypatch.setattr("zsaudio.storage.folder.open_location", lambda _: (Refusing(), "bucket/out"))
     assert not Folder("s3://bucket/out").is_local
     ran = zs(
         "tag", write_wav("a.wav", tone(440, 1)), "--labels", "440", "--jobs", "2", "-o", "s3://bucket/out"

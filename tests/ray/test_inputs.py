@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zsaudio.errors import OptionError
-from zsaudio.ray.inputs import read_inputs
+from zsaudio.ray.inputs import read_inputs, read_paths
 from zsaudio.ray.planning import plan_units
 from zsaudio.ray.shards import MTIME, SIZE
 
@@ -65,6 +65,8 @@ def test_urls_of_folders_and_files(folder: Path) -> None:
             r"site\.csv: has the columns path string, site int64, and a\.wav has path st",
         ),
         (["not.parquet"], r"not\.parquet: cannot be read \("),
+        (["a.wav", "none.csv"], r"none\.csv: lists no recordings"),
+        (["none.txt"], r"none\.txt: lists no recordings"),
         (["file://{}/empty"], "empty: a folder with no audio in it"),
         (["nofs://x/y"], "nofs://x/y: cannot be opened"),
     ],
@@ -73,6 +75,8 @@ def test_inputs_that_cannot_be_read(folder: Path, inputs: list[str], said: str) 
     Path("file.csv").write_text("file\na.wav\n")
     Path("site.csv").write_text("path,site\na.wav,1\n")
     Path("not.parquet").write_text("no")
+    Path("none.csv").write_text("path\n")
+    Path("none.txt").write_text("\n")
     Path("empty").mkdir()
     with pytest.raises(OptionError, match=said):
         rows(*(text.format(folder) for text in inputs))
@@ -116,3 +120,19 @@ def test_a_list_is_read_as_it_is_needed() -> None:
 
     next(plan_units(tables(), {}))
     assert n_read == 1
+
+
+def test_recordings_alone_keep_their_order_and_what_is_known_of_them(folder: Path) -> None:
+    Path("list.csv").write_text("site,path\n4,a.wav\n5,s3://bucket/x.wav\n6,\n")
+    paths, states = read_paths(["a.wav", "list.csv", f"file://{folder}/deep"])
+    assert paths == [
+        "a.wav",
+        str(folder / "a.wav"),
+        "s3://bucket/x.wav",
+        "<no path in row 3 of list.csv>",
+        str(folder / "deep/b c.flac"),
+    ]
+    assert {path: state[0] for path, state in states.items()} == {paths[1]: 5, paths[3]: 0, paths[4]: 13}
+    Path("parts.csv").write_text("path,end\na.wav,2\n")
+    with pytest.raises(OptionError, match=r"parts\.csv: has a column 'end', and an archive stores whole"):
+        read_paths(["parts.csv"])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from zsaudio.errors import ModelError, OptionError, OutputError
-from zsaudio.ray.folder import Folder
 from zsaudio.ray.manifest import Manifest, key_of
 from zsaudio.ray.shards import Loaded, Staged
+from zsaudio.storage.folder import Folder
 
 pytest.importorskip("pyarrow")
 LOADED = Loaded({"model": "tones", "probe": [0.6, 0.8]}, [["label", "string"]], [])
@@ -46,6 +46,15 @@ def test_shards_without_an_entry_are_removed_and_nothing_else(tmp_path: Path) ->
     opened(tmp_path).start(LOADED, KEPT)
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["_manifest", "own.parquet", f"part-{run}-000001.parquet"]
+
+
+def test_an_entry_that_was_half_written_is_none(tmp_path: Path) -> None:
+    committed(tmp_path)
+    (tmp_path / "_manifest/part-2.json.0123abcd.partial").write_text('{"shard')
+    manifest = opened(tmp_path)
+    assert len(manifest.done) == 1
+    manifest.start(LOADED, KEPT)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_overwriting(tmp_path: Path) -> None:

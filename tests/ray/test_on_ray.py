@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from fragile_maker import FragileMaker, check
+from fragile_maker import FragileMaker, check, check_limit
 
 from zsaudio.errors import MissingExtraError, OptionError
 from zsaudio.ray import detect_dataset, embed_dataset, tag_dataset
@@ -62,6 +62,7 @@ def test_actors_of_ray(local_ray: None) -> None:
     pool = RayPool(2, FragileMaker, num_cpus=0.5)
     try:
         check(pool, "actor died")
+        check_limit(pool)
     finally:
         pool.close()
 

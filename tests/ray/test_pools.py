@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fragile_maker import FragileMaker, answers, check, is_alive
+from fragile_maker import FragileMaker, answers, check, check_limit, is_alive
 
 from zsaudio.errors import OptionError
 from zsaudio.ray.pools import Died, LocalPool, connect
@@ -21,16 +21,24 @@ def test_processes_of_this_computer() -> None:
     try:
         check(pool, "exit code 9")
         os.kill(pool.pids[0], signal.SIGKILL)
-        assert answers(pool, 1) == {0: Died("exit code -9")}
+        assert answers(pool, 1) == {0: Died("exit code -9, too little memory?")}
     finally:
         pool.close()
     assert not any(map(is_alive, pool.pids))
 
 
+def test_a_process_that_hangs_is_replaced() -> None:
+    pool = LocalPool(1, FragileMaker, limit_s=1)
+    try:
+        check_limit(pool)
+    finally:
+        pool.close()
+
+
 DRIVER = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from fragile_maker import FragileMaker, answers, check, is_alive
+from fragile_maker import FragileMaker, answers, check, check_limit, is_alive
 from zsaudio.ray.pools import LocalPool
 
 if __name__ == "__main__":

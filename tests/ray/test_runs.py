@@ -15,14 +15,15 @@ from fake_pool import Dies, FakePool
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
-from zsaudio.ray.folder import Folder
 from zsaudio.ray.inputs import read_inputs
 from zsaudio.ray.manifest import Manifest
 from zsaudio.ray.planning import plan_units
-from zsaudio.ray.runs import SET_ASIDE, Run
+from zsaudio.ray.pools import Died
+from zsaudio.ray.runs import Run, set_aside
 from zsaudio.ray.shards import Maker
 from zsaudio.ray.work import Work
 from zsaudio.recognizer import Recognizer
+from zsaudio.storage.folder import Folder
 
 pq = pytest.importorskip("pyarrow.parquet")
 WORK = Work("detect", LabelSet.of("440,1000"), {"model": ToneModel()}, {"options": None, "channel": None})
@@ -129,7 +130,7 @@ def test_what_ends_its_process_is_set_aside(recordings: list[str], tmp_path: Pat
     failed: dict[str, str] = {}
     for staged in run(out, recordings, dies, rows=8):
         failed |= staged.failed
-    assert failed == {bad: SET_ASIDE, recordings[-1]: f"{recordings[-1]}: no such file"}
+    assert failed == {bad: set_aside(Died("killed")), recordings[-1]: f"{recordings[-1]}: no such file"}
     assert events(out) == expected([path for path in recordings[:-1] if path != bad])
 
 
@@ -168,7 +169,7 @@ def test_a_long_recording_is_shared(
         assert asked.count("part") == 6
     (shared,) = [each for each in shards if each.inputs[0][0] == long_recording]
     if fate == "a part dies":
-        assert shared.failed == {long_recording: SET_ASIDE}
+        assert shared.failed == {long_recording: set_aside(Died("killed"))}
         return
     assert asked.count("joined_shard") == (fate == "fine")
     whole = Recognizer("440,1000", ToneModel()).detect(long_recording, options=DetectionOptions(smooth_s=1))

@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from conftest import Run as Cli
 from conftest import ToneModel, tone
 from fake_pool import FakePool
+from tone_encoder import ToneEncoder
 
+from zsaudio.archive import archive
 from zsaudio.errors import OptionError, OutputError
 from zsaudio.labels import LabelSet
-from zsaudio.ray.folder import Folder
 from zsaudio.ray.inputs import read_inputs
 from zsaudio.ray.manifest import Manifest
 from zsaudio.ray.planning import plan_units
 from zsaudio.ray.runs import Run
 from zsaudio.ray.shards import Maker
 from zsaudio.ray.work import Work
+from zsaudio.storage.folder import Folder
+from zsaudio.storage.locations import _open_folder
 
 pytest.importorskip("pyarrow")
 moto = pytest.importorskip("moto.server")
@@ -35,6 +39,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    _open_folder.cache_clear()  # connections to the server of another test
     client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://{host}:{port}")
     client.create_bucket(Bucket="sounds")
     yield client
@@ -80,3 +85,31 @@ def test_errors_are_lines(s3: Any) -> None:
         read_inputs(["s3://sounds/empty"])
     with pytest.raises(OutputError, match="s3://no-bucket/out: cannot be used"):
         Folder("s3://no-bucket/out").write("a", b"b")
+
+
+def test_an_archive_of_recordings_on_s3(s3: Any, tmp_path: Path, zs: Cli, monkeypatch: Any) -> None:
+    monkeypatch.setattr(archive, "load_model", lambda *_, **__: ToneEncoder())
+    for name in ("in/a.wav", "in/deep/b c.wav"):
+        soundfile.write(tmp_path / "x.wav", np.concatenate([np.zeros(8000), tone(400, 1.5)]), 16_000)
+        s3.put_object(Bucket="sounds", Key=name, Body=(tmp_path / "x.wav").read_bytes())
+    (tmp_path / "list.csv").write_text("site,path\n1,s3://sounds/in/a.wav\n2,x.wav\n3,s3://sounds/no.wav\n")
+    index = "index", "s3://sounds/in", "-a", "s3://sounds/A"
+    assert zs(*index).err[0].startswith("zsaudio: 2 added (0:00:04 of sound); 2 recordings")
+    assert zs(*index).err[0].startswith("zsaudio: 2 unchanged")
+    listed = zs("index", "list.csv", "-a", "s3://sounds/A")
+    assert listed.code == 1
+    assert listed.err[0] == "zsaudio: s3://sounds/no.wav: no such file"
+    assert listed.err[1].startswith(
+        "zsaudio: 1 added, 1 unchanged, 1 failed (0:00:02 of sound); 3 recordings"
+    )
+    found = zs("search", "s3://sounds/A", "400 Hz", "--min-score", 0.5, "-f", "csv", "--clips", "cuts")
+    assert sorted(row["file"] for row in found.rows()) == [
+        "s3://sounds/in/a.wav",
+        "s3://sounds/in/deep/b%20c.wav",
+        "x.wav",
+    ]
+    assert len(list((tmp_path / "cuts").rglob("*.flac"))) == 3
+    soundfile.write(tmp_path / "x.wav", tone(400, 1.0), 16_000)
+    s3.put_object(Bucket="sounds", Key="in/a.wav", Body=(tmp_path / "x.wav").read_bytes())
+    s3.delete_object(Bucket="sounds", Key="in/deep/b c.wav")
+    assert zs(*index, "--prune").err[0].startswith("zsaudio: 1 updated, 1 removed (0:00:01 of sound); 2 rec")

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from zsaudio.app.desk import Desk, Desks
 from zsaudio.app.live import serve_live
+from zsaudio.audio.sources import Source
 from zsaudio.audio.span import read_span
 from zsaudio.errors import ZsaudioError
 from zsaudio.output.event_writers import EVENT_FORMATS
@@ -23,6 +24,7 @@ from zsaudio.output.overview import ScoreCurves, choose_lanes, mel_spectrogram
 from zsaudio.output.report import viewer_files
 from zsaudio.output.scene import opus, picture
 from zsaudio.results import ClipEvents, FrameScores
+from zsaudio.storage.locations import source_at
 
 MOST_S = 600.0  # of sound in an answer
 _STATIC = {"page.js": "text/javascript", "worklet.js": "text/javascript", "page.css": "text/css"}
@@ -112,7 +114,9 @@ def hit_sound(desk: Desk, request: Request) -> Response:
     """Return the sound of a stretch that a search of the archive found, with a margin."""
     assert desk.found is not None
     match = desk.found[request.path_params["number"]]
-    return _opus(match.clip, max(0.0, match.onset - 0.5), min(match.offset, match.onset + 60) + 0.5)
+    return _opus(
+        source_at(match.clip), max(0.0, match.onset - 0.5), min(match.offset, match.onset + 60) + 0.5
+    )
 
 
 def hit_answer(desk: Desk, request: Request) -> Response:
@@ -162,6 +166,6 @@ def _span(request: Request, duration_s: float) -> tuple[float, float]:
     return start, min(end, duration_s)
 
 
-def _opus(path: str, start: float, end: float) -> Response:
-    samples, rate, _ = read_span(path, start, min(end, start + MOST_S))
+def _opus(source: Source, start: float, end: float) -> Response:
+    samples, rate, _ = read_span(source, start, min(end, start + MOST_S))
     return Response(opus(np.asarray(samples.mean(axis=1)), rate), media_type="audio/ogg")

@@ -1,8 +1,8 @@
 """Recordings into an archive: listening, and committing what was heard."""
 
-import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from zsaudio.archive.shards import NewRecording, Stored
@@ -10,9 +10,12 @@ from zsaudio.archive.store import Store
 from zsaudio.audio.start_time import time_in_name
 from zsaudio.errors import has_result
 from zsaudio.results import Embeddings
+from zsaudio.storage.folder import REQUESTS
+from zsaudio.storage.locations import state_of
 
 _SHARD_BYTES = 64 * 2**20
 _COMMIT_S = 20.0  # at least so often, so that little is lost when a run is killed
+_ASKED_TOGETHER = 256  # files behind URLs
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,27 @@ Hear = Callable[[Sequence[str]], Iterator[Embeddings]]  # recordings as vectors,
 
 
 def listen(
-    store: Store, hear: Hear, paths: Sequence[str], relative: Callable[[str], str], known: Collection[str]
+    store: Store,
+    hear: Hear,
+    paths: Sequence[str],
+    states: Mapping[str, tuple[int, int]],
+    relative: Callable[[str], str],
+    known: Collection[str],
 ) -> Iterator[Added]:
     """Listen to recordings and store them; yield what became of each.
 
-    ``relative`` returns the path that a recording is stored under; ``known`` are those in the archive.
+    ``states`` are sizes and times of change that are known; ``relative`` returns the path that a recording is
+    stored under; ``known`` are those in the archive.
     """
     waiting: list[NewRecording] = []
     n_bytes, last = 0, time.monotonic()
-    states = {path: state_of(path) for path in paths}
     try:
-        for path, clip in zip(paths, hear(paths), strict=True):
+        for path, state, clip in zip(paths, _states(paths, states), hear(paths), strict=True):
             if not has_result(clip.error):
                 yield Added(path, "failed", error=clip.error)
                 continue
             name = relative(path)
-            waiting.append(_new(clip, name, states[path]))
+            waiting.append(_new(clip, name, state))
             n_bytes += clip.vectors.nbytes
             if n_bytes >= _SHARD_BYTES or time.monotonic() - last >= _COMMIT_S:
                 store.append(waiting)
@@ -71,10 +79,9 @@ def _new(clip: Embeddings, path: str, state: tuple[int, int]) -> NewRecording:
     return NewRecording(stored, clip.onsets, clip.offsets, clip.loudness, clip.vectors, clip.speech)
 
 
-def state_of(path: str) -> tuple[int, int]:
-    """Return size and time of change of a file, by which one is known that was indexed before."""
-    try:
-        status = os.stat(path)
-    except OSError:  # reading it will say why
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+def _states(paths: Sequence[str], known: Mapping[str, tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the states of recordings, asked for some at a time before these are heard."""
+    with ThreadPoolExecutor(REQUESTS) as threads:
+        for start in range(0, len(paths), _ASKED_TOGETHER):
+            some = paths[start : start + _ASKED_TOGETHER]
+            yield from list(threads.map(lambda path: known.get(path) or state_of(path), some))

@@ -9,7 +9,7 @@ may move together: ``Archive.open(..., root=new)``.
 """
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from zsaudio.archive.adding import Added, Hear, listen, state_of
+from zsaudio.archive.adding import Added, Hear, listen
 from zsaudio.archive.corrections import choose, learn
 from zsaudio.archive.header import check_keyword_model, check_model, make_header
 from zsaudio.archive.matches import GROUPINGS, Counts, Matches, Where
@@ -28,7 +28,7 @@ from zsaudio.archive.shards import Stored, live_recordings
 from zsaudio.archive.sketch import build
 from zsaudio.archive.store import Store
 from zsaudio.archive.words import WordSearch, speech_header
-from zsaudio.audio.sources import Source
+from zsaudio.audio.sources import Source, is_url
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.stretches import Stretches, embed_stretches
 from zsaudio.errors import ArchiveError, DataError, OptionError, has_result
@@ -38,6 +38,7 @@ from zsaudio.models.base import Model, SpeechModel
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.results import Embeddings
+from zsaudio.storage.locations import exists, source_at, state_of
 
 USUAL_K = 10
 INDEXED_FROM = 1_000_000  # vectors; below, an exact search is fast
@@ -259,6 +260,7 @@ class Archive:
         batch_size: int = 16,
         channel: int | None = None,
         hear: Hear | None = None,
+        states: Mapping[str, tuple[int, int]] | None = None,
     ) -> Generator[Added]:
         """Listen to recordings that are new or have changed, and store them; yield what became of each.
 
@@ -268,13 +270,16 @@ class Archive:
         Parameters
         ----------
         paths
-            Recordings.
+            Recordings: files, or URLs such as ``s3://bucket/night.flac``.
         prune
             Remove recordings from the archive whose files are gone.
         batch_size, channel
             As for ``Recognizer``.
         hear
             Takes paths and returns what ``listen`` does, such as by several processes; None: ``listen``.
+        states
+            Sizes and times of change in ns of recordings, where they are known, such as from the listing of
+            a bucket. A recording behind a URL that is not among them is taken for unchanged.
 
         Raises
         ------
@@ -285,16 +290,21 @@ class Archive:
         with self._store.locked():
             self.set_aside = self._store.set_aside_damaged()
             known = {each.path: each for each in self.recordings()}
+            states = dict(states or {})
             todo: list[str] = []
             for path in dict.fromkeys(os.fspath(path) for path in paths):
                 before = known.get(self._relative(path))
-                if before is not None and (before.size, before.mtime_ns) == state_of(path):
+                if not is_url(path):
+                    states.setdefault(path, state_of(path))
+                if before is not None and (state := (before.size, before.mtime_ns)) == states.get(
+                    path, state
+                ):
                     yield Added(path, "unchanged", before.duration_s)
                 else:
                     todo.append(path)
             if todo:
-                yield from listen(self._store, hear, todo, self._relative, set(known))
-            gone = [path for path in known if prune and not os.path.exists(self.path_of(path))]
+                yield from listen(self._store, hear, todo, states, self._relative, set(known))
+            gone = [path for path in known if prune and not exists(self.path_of(path))]
             if gone:
                 self._store.append([], removed=gone, dim=self._header["dim"])
                 for path in gone:
@@ -308,7 +318,8 @@ class Archive:
         ``batch_size`` and ``channel`` are those of ``Recognizer``.
         """
         speech = self.keyword_model if self.holds_words else None
-        return embed_stretches(self._stretches, paths, batch_size, channel=channel, speech=speech)
+        sources = map(source_at, paths)
+        return embed_stretches(self._stretches, sources, batch_size, channel=channel, speech=speech)
 
     def search(
         self,
@@ -462,9 +473,13 @@ class Archive:
 
     def path_of(self, stored: str) -> str:
         """Return where a recording is, from its stored path."""
+        if is_url(stored):
+            return stored
         return os.path.normpath(os.path.join(self.root, stored))
 
     def _relative(self, path: str) -> str:
+        if is_url(path):
+            return path
         try:
             return Path(os.path.relpath(path, self.root)).as_posix()
         except ValueError:  # another drive

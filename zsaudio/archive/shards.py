@@ -23,7 +23,7 @@ class Stored:
     Parameters
     ----------
     path
-        Relative to the archive's root, with ``/``; absolute where it cannot be relative.
+        Relative to the archive's root, with ``/``; absolute where it cannot be relative; or a URL.
     size, mtime_ns
         Of the file when it was indexed; they tell whether it has changed.
     n_rows

@@ -8,16 +8,15 @@ recording that is in it supersedes earlier ones, one that it calls removed is go
 replaces are ignored. So nothing is ever rewritten in place, a reader needs no lock, and there is no list of
 shards that could disagree with them.
 
-An archive is a local folder, or a URL that ``pyarrow.fs`` takes (``s3://bucket/folder``), whose shards are
-read into memory. One process writes at a time; a local folder is locked against a second one.
+An archive is a local folder, or a URL that ``pyarrow.fs`` or ``fsspec`` takes (``s3://bucket/folder``), whose
+shards are read into memory. One process writes at a time; a local folder is locked against a second one.
 """
 
-import errno
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +30,9 @@ from zsaudio.archive.shards import (
     shard_bytes,
     to_table,
 )
-from zsaudio.errors import ArchiveError, MissingExtraError, install_command
-from zsaudio.files import write_atomically
+from zsaudio.errors import ArchiveError, OptionError
+from zsaudio.storage.folder import Folder
+from zsaudio.storage.locations import require_pyarrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,26 +51,17 @@ class Store:
     """
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
-        try:
-            from pyarrow import ArrowInvalid
-            from pyarrow.fs import FileSystem, LocalFileSystem
-        except ImportError as error:
-            raise MissingExtraError(f"archives need pyarrow: {install_command('archive')}") from error
-
+        require_pyarrow("archives")
         self.location = os.fspath(location)
-        if "://" in self.location:
-            try:
-                self._files, self._top = FileSystem.from_uri(self.location)
-            except (ArrowInvalid, OSError) as error:
-                raise ArchiveError(f"{self.location}: cannot be opened ({_short(error)})") from error
-        else:
-            self._files, self._top = LocalFileSystem(), os.path.abspath(self.location).replace(os.sep, "/")
-        self.is_local = isinstance(self._files, LocalFileSystem)
-        self._top = self._top.rstrip("/")
+        try:
+            self._folder = Folder(self.location, ArchiveError)
+        except OptionError as error:
+            raise ArchiveError(str(error)) from error
+        self.is_local = self._folder.is_local
 
     def exists(self) -> bool:
         """Tell whether there is an archive."""
-        return self._is_file(_HEADER)
+        return self._folder.has(_HEADER)
 
     def read_header(self) -> dict[str, Any]:
         """Return the header; raise ArchiveError if there is none, or none that can be used."""
@@ -78,13 +69,13 @@ class Store:
             raise ArchiveError(
                 f"{self.location}: no archive; make one with 'zsaudio index FOLDER --archive {self.location}'"
             )
+        content = self._folder.read(_HEADER)
         try:
-            with self._files.open_input_file(self._path(_HEADER)) as file:
-                header = json.loads(file.read())
+            header = json.loads(content)
             number = header["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ArchiveError(
-                f"{self._path(_HEADER)}: damaged ({_short(error)}); put it back from a copy: "
+                f"{self._folder.path_of(_HEADER)}: damaged ({_short(error)}); put it back from a copy: "
                 "the shards beside it are not touched"
             ) from error
         if number != FORMAT:
@@ -95,9 +86,7 @@ class Store:
 
     def write_header(self, header: dict[str, Any]) -> None:
         """Write the header, whole or not at all."""
-        with self._writing():
-            self._files.create_dir(self._path(_SHARDS), recursive=True)
-            self._put(_HEADER, json.dumps({"format": FORMAT, **header}, indent=2).encode() + b"\n")
+        self._folder.write(_HEADER, json.dumps({"format": FORMAT, **header}, indent=2).encode() + b"\n")
 
     def shards(self) -> tuple[list[Shard], list[str]]:
         """Return the shards in order, without those replaced, and one line for each that is damaged."""
@@ -106,7 +95,8 @@ class Store:
             try:
                 shards.append(self._open(name))
             except (OSError, ValueError, KeyError, TypeError) as error:
-                damaged.append(f"{self._path(_SHARDS)}/{name}: damaged ({_short(error)})")
+                path = self._folder.path_of(f"{_SHARDS}/{name}")
+                damaged.append(f"{path}: damaged ({_short(error)})")
         replaced = {name for shard in shards for name in shard.replaces}
         return [shard for shard in shards if shard.name not in replaced], damaged
 
@@ -114,8 +104,8 @@ class Store:
         """Rename damaged shards, so that what was in them is indexed again; return a line for each."""
         _, damaged = self.shards()
         for line in damaged:
-            path = line.split(": damaged")[0]
-            self._files.move(path, path + ".damaged")
+            name = f"{_SHARDS}/{os.path.basename(line.split(': damaged')[0])}"
+            self._folder.move(name, f"{name}.damaged")
         return damaged
 
     def append(self, recordings: Sequence[NewRecording], removed: Sequence[str] = (), dim: int = 0) -> None:
@@ -177,54 +167,32 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other writers out; raise ArchiveError if there is one."""
-        if not self.is_local:
-            yield
-            return
-        from filelock import FileLock, Timeout
-
-        with self._writing():
-            os.makedirs(self._top, exist_ok=True)
-            lock = FileLock(self._path(_LOCK))
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise ArchiveError(
-                    f"{self.location}: another process is writing to it; wait for its end"
-                ) from None
-        try:
-            for name in self._names(suffix=".partial"):  # left by a writer that was killed
-                self._delete(f"{_SHARDS}/{name}")
+                stack.enter_context(self._folder.locked(_LOCK))
+            except OptionError as error:
+                raise ArchiveError(str(error)) from error
+            self._folder.remove_partial(_SHARDS)
             yield
-        finally:
-            lock.release()
 
     def n_bytes(self) -> int:
         """Return how much the shards take, in bytes."""
-        from pyarrow.fs import FileSelector
-
-        infos = self._files.get_file_info(FileSelector(self._path(_SHARDS), allow_not_found=True))
-        return sum(info.size or 0 for info in infos)
+        return self._folder.n_bytes(_SHARDS)
 
     def read_array(self, name: str) -> np.ndarray | None:
         """Return an array stored beside the shards; None where there is none that can be used."""
         try:
             if self.is_local:
-                return np.asarray(np.load(self._path(name), mmap_mode="r", allow_pickle=False))
-            import io
-
-            with self._files.open_input_file(self._path(name)) as file:
-                return np.asarray(np.load(io.BytesIO(file.read()), allow_pickle=False))
-        except (OSError, ValueError, EOFError):
+                return np.asarray(np.load(self._folder.path_of(name), mmap_mode="r", allow_pickle=False))
+            return np.asarray(np.load(io.BytesIO(self._folder.read(name)), allow_pickle=False))
+        except (ArchiveError, OSError, ValueError, EOFError):
             return None
 
     def write_array(self, name: str, array: np.ndarray) -> None:
         """Store an array beside the shards, whole or not at all."""
-        import io
-
         content = io.BytesIO()
         np.save(content, array)
-        with self._writing():
-            self._put(name, content.getvalue())
+        self._folder.write(name, content.getvalue())
 
     def _commit(
         self, table: "pa.Table", recordings: list[Stored], removed: list[str], replaces: list[str]
@@ -232,58 +200,22 @@ class Store:
         names = self._names()
         number = int(names[-1].split(".")[0]) + 1 if names else 1
         content = shard_bytes(table, recordings, removed, replaces)
-        with self._writing():
-            self._put(f"{_SHARDS}/{number:08}.arrow", content)
+        self._folder.write(f"{_SHARDS}/{number:08}.arrow", content)
 
     def _open(self, name: str) -> Shard:
         import pyarrow as pa
 
-        path = self._path(f"{_SHARDS}/{name}")
+        name_here = f"{_SHARDS}/{name}"
         if self.is_local:
-            return read_shard(name, pa.memory_map(path))
-        with self._files.open_input_file(path) as file:
-            return read_shard(name, pa.py_buffer(file.read()))
+            return read_shard(name, pa.memory_map(self._folder.path_of(name_here)))
+        return read_shard(name, pa.py_buffer(self._folder.read(name_here)))
 
-    def _names(self, suffix: str = ".arrow") -> list[str]:
-        from pyarrow.fs import FileSelector
-
-        infos = self._files.get_file_info(FileSelector(self._path(_SHARDS), allow_not_found=True))
-        return sorted(info.base_name for info in infos if info.base_name.endswith(suffix))
-
-    def _path(self, name: str) -> str:
-        return f"{self._top}/{name}"
-
-    def _is_file(self, name: str) -> bool:
-        from pyarrow.fs import FileType
-
-        return bool(self._files.get_file_info(self._path(name)).type == FileType.File)
-
-    def _put(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
-        path = self._path(name)
-        if self.is_local:
-            write_atomically(Path(path), content, durable=True)
-        else:  # an object appears when its upload is complete
-            with self._files.open_output_stream(path) as file:
-                file.write(content)
+    def _names(self) -> list[str]:
+        return [name for name in self._folder.names(_SHARDS) if name.endswith(".arrow")]
 
     def _delete(self, name: str) -> None:
-        try:
-            self._files.delete_file(self._path(name))
-        except OSError:  # a reader holds it, on Windows; it is ignored until it can go
-            return
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = (
-                "the disk is full; free some space and run it again: what was stored stays"
-                if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-                else f"cannot be written ({error.strerror or _short(error)})"
-            )
-            raise ArchiveError(f"{self.location}: {reason}") from error
+        with suppress(ArchiveError):  # a reader holds it, on Windows; it is ignored until it can go
+            self._folder.remove([name])
 
 
 def _short(error: BaseException) -> str:

@@ -81,6 +81,7 @@ def detect(
     ray: shards.Ray = None,
     actors: shards.Actors = None,
     gpus: shards.Gpus = 0.0,
+    unit_timeout: shards.UnitTimeout = None,
     format: Annotated[
         DetectFormat,
         typer.Option(
@@ -160,7 +161,7 @@ def detect(
         "dtype": dtype,
     }
     settings = settings_of("detect", label_set, loading, asdict(options), channel)
-    processes = shards.Processes(jobs, ray, actors, gpus)
+    processes = shards.Processes(jobs, ray, actors, gpus, unit_timeout)
     if processes.are_asked_for:
         shards.refuse(
             output_dir=output_dir,

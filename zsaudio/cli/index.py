@@ -49,7 +49,8 @@ def index(
         list[str] | None,
         typer.Argument(
             metavar="[INPUT...]",
-            help="Recordings, folders, or quoted globs ('night/**/*.flac').",
+            help="Recordings, folders, quoted globs ('night/**/*.flac'), URLs of recordings and folders "
+            "(s3://bucket/night), or lists of paths (.parquet, .csv, .tsv, .txt).",
             show_default=False,
         ),
     ] = None,
@@ -118,6 +119,7 @@ def index(
     ray: shards.Ray = None,
     actors: shards.Actors = None,
     gpus: shards.Gpus = 0.0,
+    unit_timeout: shards.UnitTimeout = None,
     channel: common.Channel = None,
     device: common.Device = "auto",
     dtype: common.Dtype = "auto",
@@ -134,12 +136,17 @@ def index(
     Example: zsaudio index recordings/ --archive my-archive
     """
     common.set_verbosity(verbose, quiet)
-    processes = shards.Processes(jobs, ray, actors, gpus)
+    processes = shards.Processes(jobs, ray, actors, gpus, unit_timeout)
     if not inputs and not prune and not optimize and root is None:
         raise OptionError("nothing to do: name recordings, or give --prune, --optimize or --root")
     if inputs and "-" in inputs:
         raise OptionError("standard input cannot be indexed: what is found in it could not be played again")
-    paths, n_failed = common.usable_recordings(inputs or [], recursive)
+    found, n_failed = common.usable_recordings(inputs or [], recursive)
+    from zsaudio.ray.inputs import read_paths
+    from zsaudio.storage.locations import require_pyarrow
+
+    require_pyarrow("archives")
+    paths, states = read_paths(found)
     speech = keyword_model if words else None
     opened = _open(archive, model, hop, speech, root, paths, device, dtype)
     counts = dict.fromkeys(("added", "updated", "unchanged", "removed", "failed"), 0)
@@ -150,7 +157,9 @@ def index(
             as_opened = {"model": model, "device": device, "dtype": dtype}
             hear = _by_processes(processes, archive, as_opened, how, stack)
             # closing it commits what was heard, also when it is interrupted
-            added = stack.enter_context(closing(opened.add(paths, prune=prune, hear=hear, **how)))
+            added = stack.enter_context(
+                closing(opened.add(paths, prune=prune, hear=hear, states=states, **how))
+            )
             for each in show_progress(added, len(paths), "listening", quiet):
                 counts[each.status] += 1
                 if each.status in ("added", "updated"):
@@ -176,13 +185,12 @@ def _by_processes(
     """Return what hears recordings by several processes, which the stack ends; None: this one does."""
     if not processes.are_asked_for:
         return None
-    from zsaudio.audio.sources import is_url
     from zsaudio.ray.ears import Ear, heard_by
+    from zsaudio.ray.inputs import absolute
 
-    location = archive if is_url(archive) else os.path.abspath(archive)
-    pool = processes.start(partial(Ear, location, opened, how))
+    pool = processes.start(partial(Ear, absolute(archive), opened, how))
     stack.callback(pool.close)
-    return partial(heard_by, pool)
+    return lambda paths: heard_by(pool, list(map(absolute, paths)))
 
 
 def _report(opened: "Archive", counts: dict[str, int], seconds: float, quiet: bool) -> None:
@@ -209,6 +217,7 @@ def _open(
     """Open the archive, or make one."""
     from zsaudio.archive.archive import Archive
     from zsaudio.archive.store import Store
+    from zsaudio.audio.sources import is_url
 
     if Store(location).exists():
         opened = Archive.open(location, model=model, device=device, dtype=dtype)
@@ -223,10 +232,10 @@ def _open(
         return opened
     if not paths:
         raise OptionError(f"{location}: no archive; name the recordings to make one from")
-    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths if not is_url(path)}
     try:
         common_folder = os.path.commonpath(folders)
-    except ValueError:  # several drives
+    except ValueError:  # several drives, or URLs only
         common_folder = os.getcwd()
     return Archive.create(
         location,

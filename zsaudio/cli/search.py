@@ -349,12 +349,13 @@ def _cut(clips: list["ClipEvents"], folder: Path, margin_s: float) -> list[str]:
     from zsaudio.errors import AudioError
     from zsaudio.output.cuts import cut_events
     from zsaudio.output.outputs import mirrored
+    from zsaudio.storage.locations import source_at
 
     targets = mirrored([clip.clip for clip in clips], [], "") if clips else {}
     problems = []
     for clip in clips:
         try:
-            cut_events(clip, clip.clip, folder / targets[clip.clip], margin_s)
+            cut_events(clip, source_at(clip.clip), folder / targets[clip.clip], margin_s)
         except AudioError as error:
             problems.append(f"{error}; recordings that have moved are found with --root")
     return problems

@@ -68,6 +68,20 @@ Gpus = Annotated[
 ]
 
 
+UnitTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--unit-timeout",
+        metavar="SECONDS",
+        min=1.0,
+        help="End a process that takes longer for a unit, of up to 256 recordings, and treat it as one that "
+        "died.",
+        show_default="none",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
 Output = Annotated[
     str | None,
     typer.Option(
@@ -95,6 +109,7 @@ class Processes:
     ray: str | None
     actors: int | None
     gpus: float
+    unit_timeout: float | None
 
     def __post_init__(self) -> None:
         """Check them."""
@@ -102,6 +117,8 @@ class Processes:
             raise OptionError("--jobs uses this computer and --ray a cluster: give one of them")
         if self.ray is None and (self.actors is not None or self.gpus):
             raise OptionError("--actors and --gpus are about a cluster: give --ray, too")
+        if self.unit_timeout is not None and not self.are_asked_for:
+            raise OptionError("--unit-timeout is about several processes: give --jobs or --ray, too")
 
     @property
     def are_asked_for(self) -> bool:
@@ -114,10 +131,11 @@ class Processes:
 
         if self.jobs is not None:
             threads = max(1, (os.cpu_count() or 1) // self.jobs)
-            return pools.LocalPool(self.jobs, partial(make, threads=threads))
+            return pools.LocalPool(self.jobs, partial(make, threads=threads), self.unit_timeout)
         assert self.ray is not None
         pools.connect(self.ray)
-        return pools.RayPool(self.actors or pools.usual_actors(self.gpus), make, num_gpus=self.gpus)
+        n = self.actors or pools.usual_actors(self.gpus)
+        return pools.RayPool(n, make, num_gpus=self.gpus, limit_s=self.unit_timeout)
 
 
 def refuse(**given: Any) -> None:
@@ -165,18 +183,18 @@ def write_shards(
     started = time.monotonic()
     if output is None:
         raise OptionError("--jobs and --ray write Parquet files: name their folder with --output")
-    from zsaudio.ray.pools import require_pyarrow
+    from zsaudio.storage.locations import require_pyarrow
 
-    require_pyarrow()
+    require_pyarrow("shards")
     from zsaudio.audio.sources import is_url
     from zsaudio.cli.batch import counted
-    from zsaudio.ray.folder import Folder
     from zsaudio.ray.inputs import read_inputs
     from zsaudio.ray.manifest import Manifest
     from zsaudio.ray.planning import PART_S, plan_units
     from zsaudio.ray.runs import Run
     from zsaudio.ray.shards import Maker
     from zsaudio.ray.work import Work, check_columns
+    from zsaudio.storage.folder import Folder
 
     tally = _Tally()
     schema, tables = read_inputs(_recordings(inputs, recursive, tally.fail))

@@ -78,6 +78,7 @@ def tag(
     ray: shards.Ray = None,
     actors: shards.Actors = None,
     gpus: shards.Gpus = 0.0,
+    unit_timeout: shards.UnitTimeout = None,
     format: Annotated[
         TagFormat,
         typer.Option(
@@ -121,7 +122,7 @@ def tag(
         "pool": pool.value,
     }
     settings = settings_of("tag", label_set, loading, options, channel)
-    processes = shards.Processes(jobs, ray, actors, gpus)
+    processes = shards.Processes(jobs, ray, actors, gpus, unit_timeout)
     if processes.are_asked_for:
         shards.refuse(format=format is not TagFormat.table)
         shards.write_shards(

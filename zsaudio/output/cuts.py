@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from zsaudio.audio.encode import encoded
+from zsaudio.audio.sources import Source
 from zsaudio.audio.span import read_span
 from zsaudio.files import write_atomically
 from zsaudio.output.journal import writing
@@ -16,7 +17,7 @@ from zsaudio.results import ClipEvents
 MARGIN_S = 0.5  # on either side of an event
 
 
-def cut_events(clip: ClipEvents, source: str | Path, target: Path, margin_s: float = MARGIN_S) -> list[Path]:
+def cut_events(clip: ClipEvents, source: Source, target: Path, margin_s: float = MARGIN_S) -> list[Path]:
     """Write each event of a recording into a file of its own.
 
     Parameters

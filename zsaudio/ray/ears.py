@@ -12,7 +12,7 @@ from typing import Any
 from zsaudio.archive.archive import Archive
 from zsaudio.errors import AudioError, ModelError
 from zsaudio.ray.pools import Died, Pool
-from zsaudio.ray.runs import DEATHS, SET_ASIDE
+from zsaudio.ray.runs import DEATHS, set_aside
 from zsaudio.results import Embeddings
 
 TOGETHER = 8  # recordings that a process hears at a time: windows are batched across them
@@ -91,7 +91,7 @@ def heard_by(pool: Pool, paths: Sequence[str]) -> Iterator[Embeddings]:
                     jobs.extendleft(_Job([number], job.deaths) for number in reversed(job.numbers))
                     continue
                 (number,) = job.numbers
-                error = AudioError(f"{paths[number]}: {SET_ASIDE}")
+                error = AudioError(f"{paths[number]}: {set_aside(answer)}")
                 heard[number] = Embeddings(paths[number], 0.0, 0, error=error)
             elif isinstance(answer, Exception):
                 raise answer

@@ -12,12 +12,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from zsaudio.archive.adding import state_of
 from zsaudio.audio.reader import AUDIO_SUFFIXES
 from zsaudio.audio.sources import is_url
 from zsaudio.errors import OptionError
 from zsaudio.ray.shards import MTIME, SIZE
-from zsaudio.ray.storage import open_file, open_location, reason_of, retried
+from zsaudio.storage.locations import open_file, open_location, reason_of, retried, state_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,15 +38,18 @@ def read_inputs(found: Iterable[str]) -> tuple["pa.Schema", Iterator["pa.Table"]
     OptionError
         If a list or a folder cannot be read or holds nothing, or one has other columns than the rest.
     """
-    opened = []
+    opened: list[tuple[str, pa.Schema, Iterator[pa.Table]]] = []
     plain: list[str] = []
     for text in found:
-        is_list = PurePath(text.partition("?")[0]).suffix.lower() in LISTS
-        if not is_list and not is_url(text):
+        if not _is_list(text) and not is_url(text):
             plain.append(text)
             continue
         with _reading(text):
-            opened.append((text, *(_list(text) if is_list else _under(text))))
+            columns, tables = _list(text) if _is_list(text) else _under(text)
+            first = next((table for table in tables if len(table)), None)
+        if first is None:
+            raise OptionError(f"{text}: lists no recordings")
+        opened.append((text, columns, chain([first], tables)))
     if plain:
         opened.insert(0, (plain[0], _only_path(), _tables(plain)))
     name, schema, _ = opened[0]
@@ -58,6 +60,52 @@ def read_inputs(found: Iterable[str]) -> tuple["pa.Schema", Iterator["pa.Table"]
                 "give inputs with the same columns"
             )
     return schema, chain.from_iterable(_guarded(text, tables) for text, _, tables in opened)
+
+
+def read_paths(found: Iterable[str]) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """Return the recordings alone, in their order, for results that keep no columns.
+
+    Parameters
+    ----------
+    found
+        As for ``read_inputs``. Recordings among them are returned as they are.
+
+    Returns
+    -------
+    paths
+        The recordings.
+    states
+        Sizes and times of change of those that lists and folders of URLs told.
+
+    Raises
+    ------
+    OptionError
+        Where ``read_inputs`` does, but for columns that differ; or if a list names parts of recordings.
+    """
+    paths: list[str] = []
+    states: dict[str, tuple[int, int]] = {}
+    for text in found:
+        if not _is_list(text) and not is_url(text):
+            paths.append(text)
+            continue
+        schema, tables = read_inputs([text])
+        if parts := {"start", "end"}.intersection(schema.names):
+            raise OptionError(
+                f"{text}: has a column '{max(parts)}', and an archive stores whole recordings: "
+                "leave out start and end"
+            )
+        for table in tables:
+            for path, size, mtime in zip(
+                *(table.column(n).to_pylist() for n in ("path", SIZE, MTIME)), strict=True
+            ):
+                paths.append(path)
+                if size is not None:
+                    states[path] = size, mtime
+    return paths, states
+
+
+def _is_list(text: str) -> bool:
+    return PurePath(text.partition("?")[0]).suffix.lower() in LISTS
 
 
 def _list(text: str) -> tuple["pa.Schema", Iterator["pa.Table"]]:
@@ -94,9 +142,14 @@ def _list(text: str) -> tuple["pa.Schema", Iterator["pa.Table"]]:
     columns = columns.set(columns.get_field_index("path"), pa.field("path", pa.string()))
 
     def tables() -> Iterator[pa.Table]:
+        n_rows = 0
         for batch in batches:
             table = pa.Table.from_batches([batch]).cast(columns)
-            paths = list(map(absolute, table.column("path").to_pylist()))
+            paths = [
+                absolute(path) if path else f"<no path in row {number} of {text}>"
+                for number, path in enumerate(table.column("path").to_pylist(), n_rows + 1)
+            ]
+            n_rows += len(table)
             table = table.set_column(columns.get_field_index("path"), "path", pa.array(paths, pa.string()))
             yield _with_states(table, map(_state, paths))
 
@@ -151,15 +204,15 @@ def _with_states(table: "pa.Table", states: Iterable[tuple[int | None, int | Non
     )
 
 
-def absolute(path: str | None) -> str | None:
+def absolute(path: str) -> str:
     """Return a local path as it is anywhere on this computer; a URL as it is."""
-    if path is None or (is_url(path) and not path.startswith("file://")):
+    if is_url(path) and not path.startswith("file://"):
         return path
     return str(open_file(path)[1]) if path.startswith("file://") else os.path.abspath(path)
 
 
-def _state(path: str | None) -> tuple[int | None, int | None]:
-    return (None, None) if path is None or is_url(path) else state_of(path)
+def _state(path: str) -> tuple[int | None, int | None]:
+    return (None, None) if is_url(path) else state_of(path)
 
 
 def _only_path() -> "pa.Schema":

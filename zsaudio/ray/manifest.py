@@ -23,9 +23,9 @@ from hashlib import blake2b
 from typing import Any
 
 from zsaudio.errors import ModelError, OptionError
-from zsaudio.ray.folder import Folder
 from zsaudio.ray.shards import STAGING, Loaded, Staged
 from zsaudio.ray.work import same_models
+from zsaudio.storage.folder import Folder
 
 FORMAT = 1
 _HEAD = "_manifest/head.json"
@@ -85,7 +85,7 @@ class Manifest:
         where = self.folder.location
         name = _HEAD
         try:
-            head = json.loads(next(self.folder.read([_HEAD])))
+            head = json.loads(self.folder.read(_HEAD))
             if head["format"] != FORMAT:
                 raise OptionError(f"{where}: has format {head['format']}; this version writes {FORMAT}")
             self._overwrite |= "cleared" in head
@@ -93,7 +93,7 @@ class Manifest:
                 return
             self._head = head
             self._check_settings(head["settings"])
-            contents = self.folder.read(self._entries)
+            contents = self.folder.read_all(self._entries)
             for name, content in zip(self._entries, contents, strict=True):  # noqa: B007  # of the damaged one
                 entry = json.loads(content)
                 self._shards.add(entry["shard"])
@@ -148,6 +148,7 @@ class Manifest:
             self.folder.remove(self._entries)
         names = self.folder.names()
         self.folder.remove(name for name in names if _OWN.fullmatch(name) and name not in self._shards)
+        self.folder.remove_partial("_manifest")
         if self._head is None:
             self._head = {
                 "format": FORMAT,

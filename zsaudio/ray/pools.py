@@ -5,15 +5,17 @@ the answer of a process that gave none.
 """
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Protocol
 
-from zsaudio.errors import MissingExtraError, OptionError, ZsaudioError, install_command
+from zsaudio.errors import OptionError, ZsaudioError
 
 CONNECT_S = 10.0  # to reach a cluster
 
@@ -47,6 +49,33 @@ class Pool(Protocol):
         ...
 
 
+class _Clock:
+    """Knows which processes take longer than ``limit_s`` for what they do; None: they may."""
+
+    def __init__(self, limit_s: float | None) -> None:
+        self._limit_s = math.inf if limit_s is None else limit_s
+        self._ends: dict[int, float] = {}
+
+    def start(self, number: int) -> None:
+        """Note that a process begins to do something."""
+        self._ends[number] = time.monotonic() + self._limit_s
+
+    def wait_s(self, timeout: float | None) -> float | None:
+        """Return for how long to wait for answers, so that a late process is noticed."""
+        left = min(self._ends.values(), default=math.inf) - time.monotonic()
+        left = max(0.0, min(left, math.inf if timeout is None else timeout))
+        return None if left == math.inf else left
+
+    def late(self, answered: Iterable[int]) -> list[tuple[int, Any]]:
+        """Return the processes that are late, as dead, besides those that have answered."""
+        for number in answered:
+            self._ends.pop(number, None)
+        late = [number for number, end in self._ends.items() if end <= time.monotonic()]
+        for number in late:
+            del self._ends[number]
+        return [(number, Died(f"no answer in {self._limit_s:g} s")) for number in late]
+
+
 class LocalPool:
     """Processes on this computer, which share its cores.
 
@@ -56,10 +85,12 @@ class LocalPool:
         How many.
     make
         Returns a maker; it is pickled.
+    limit_s
+        A process that gives no answer for so long counts as dead; None: it may take as long as it likes.
     """
 
-    def __init__(self, n: int, make: Callable[[], Any]) -> None:
-        self.n, self._make = n, make
+    def __init__(self, n: int, make: Callable[[], Any], limit_s: float | None = None) -> None:
+        self.n, self._make, self._clock = n, make, _Clock(limit_s)
         self._context = multiprocessing.get_context("spawn")  # no locks of this process in them
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, connection.Connection] = {}
@@ -78,6 +109,7 @@ class LocalPool:
 
     def submit(self, number: int, method: str, *arguments: Any) -> None:
         """Let a process call a method of its maker."""
+        self._clock.start(number)
         try:
             self._pipes[number].send((method, arguments))
         except OSError:  # it has died; wait says so
@@ -87,7 +119,7 @@ class LocalPool:
         """Return what processes have answered since."""
         numbers = {pipe: number for number, pipe in self._pipes.items()}
         answers: list[tuple[int, Any]] = []
-        for pipe in connection.wait(list(numbers), timeout):
+        for pipe in connection.wait(list(numbers), self._clock.wait_s(timeout)):
             assert isinstance(pipe, connection.Connection)
             number = numbers[pipe]
             try:
@@ -95,8 +127,9 @@ class LocalPool:
             except (EOFError, OSError):
                 process = self._processes[number]
                 process.join(10)
-                answers.append((number, Died(f"exit code {process.exitcode}")))
-        return answers
+                hint = ", too little memory?" if process.exitcode == -9 else ""
+                answers.append((number, Died(f"exit code {process.exitcode}{hint}")))
+        return answers + self._clock.late(number for number, _ in answers)
 
     @property
     def pids(self) -> Sequence[int]:
@@ -147,12 +180,21 @@ class RayPool:
         Returns a maker; it is pickled.
     num_cpus, num_gpus
         What each takes.
+    limit_s
+        As for ``LocalPool``.
     """
 
-    def __init__(self, n: int, make: Callable[[], Any], num_cpus: float = 1, num_gpus: float = 0) -> None:
+    def __init__(
+        self,
+        n: int,
+        make: Callable[[], Any],
+        num_cpus: float = 1,
+        num_gpus: float = 0,
+        limit_s: float | None = None,
+    ) -> None:
         import ray
 
-        self.n, self._make = n, make
+        self.n, self._make, self._clock = n, make, _Clock(limit_s)
         self._remote = ray.remote(_Actor).options(num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=0)
         self.actors: dict[int, Any] = {}
         self._answers: dict[Any, int] = {}
@@ -163,10 +205,12 @@ class RayPool:
 
         if number in self.actors:
             ray.kill(self.actors[number])
+            self._answers = {one: other for one, other in self._answers.items() if other != number}
         self.actors[number] = self._remote.remote(self._make)
 
     def submit(self, number: int, method: str, *arguments: Any) -> None:
         """Let an actor call a method of its maker."""
+        self._clock.start(number)
         self._answers[self.actors[number].call.remote(method, arguments)] = number
 
     def wait(self, timeout: float | None = None) -> list[tuple[int, Any]]:
@@ -174,7 +218,7 @@ class RayPool:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        ready, _ = ray.wait(list(self._answers), timeout=timeout)
+        ready, _ = ray.wait(list(self._answers), timeout=self._clock.wait_s(timeout))
         answers: list[tuple[int, Any]] = []
         for one in ready:
             answer: Any
@@ -185,7 +229,7 @@ class RayPool:
             except RayError as error:
                 answer = Died(str(error).strip().partition("\n")[0])
             answers.append((self._answers.pop(one), answer))
-        return answers
+        return answers + self._clock.late(number for number, _ in answers)
 
     def close(self) -> None:
         """End the actors."""
@@ -267,12 +311,3 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise OptionError(f"--ray {address}: cannot be reached ({error})") from error
-
-
-def require_pyarrow() -> None:
-    """Raise MissingExtraError where what shards are written with is not installed."""
-    try:
-        import filelock  # noqa: F401
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(f"shards need pyarrow: {install_command('archive')}") from error

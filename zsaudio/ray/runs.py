@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEATHS = 3
-SET_ASIDE = f"processes died while they read it, {DEATHS} times (of too little memory?); it was set aside"
 _PATIENCE_S = 60.0
+
+
+def set_aside(died: Died) -> str:
+    """Return the error of a recording that ends its processes."""
+    return f"processes died while they read it, {DEATHS} times ({died.how}); it was set aside"
 
 
 @dataclass
@@ -207,7 +211,7 @@ class Run:
         else:
             if job.shared is not None:
                 self._give_up(job.shared)
-            self._again.append(_Job("error_shard", job.table, (job.table, SET_ASIDE)))
+            self._again.append(_Job("error_shard", job.table, (job.table, set_aside(died))))
 
     def _give_up(self, shared: _Shared) -> None:
         """Forget the parts of a recording."""

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, overload
 from zsaudio.audio.sources import is_url
 from zsaudio.detection.parts import Part, PartHeard
 from zsaudio.errors import AudioError
-from zsaudio.ray.folder import Folder
-from zsaudio.ray.storage import open_file
 from zsaudio.ray.work import Work, Worker
+from zsaudio.storage.folder import REQUESTS, Folder
+from zsaudio.storage.locations import state_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SIZE, MTIME = "_size", "_mtime_ns"
 STAGING = "_staging"
-_REQUESTS = 16  # at a time
 
 
 @dataclass(frozen=True)
@@ -152,15 +151,14 @@ class _Parts(Sequence[PartHeard]):
     def __getitem__(self, number: int | slice) -> PartHeard | Sequence[PartHeard]:
         if isinstance(number, slice):
             return _Parts(self._names[number], self._folder, self._path)
-        (content,) = self._folder.read([self._names[number]])
-        return PartHeard.from_bytes(content, self._path)
+        return PartHeard.from_bytes(self._folder.read(self._names[number]), self._path)
 
 
 def _inputs(table: "pa.Table") -> list[list[Any]]:
     """Return what the manifest notes of recordings; what is not known of remote files is looked up."""
     names = [name for name in ("path", SIZE, MTIME, "start", "end") if name in table.column_names]
     rows = table.select(names).to_pylist()
-    with ThreadPoolExecutor(_REQUESTS) as threads:
+    with ThreadPoolExecutor(REQUESTS) as threads:
         states = list(threads.map(_state, rows))
     return [
         [row["path"], *state, row.get("start"), row.get("end")]
@@ -171,12 +169,7 @@ def _inputs(table: "pa.Table") -> list[list[Any]]:
 def _state(row: dict[str, Any]) -> tuple[int, int]:
     if row[SIZE] is not None or not is_url(row["path"]):
         return row[SIZE] or 0, row[MTIME] or 0
-    try:
-        files, path = open_file(row["path"])
-        info = files.get_file_info(path)
-    except (OSError, ValueError):  # reading it says why
-        return 0, 0
-    return info.size or 0, info.mtime_ns or 0
+    return state_of(row["path"])
 
 
 class _caught_warnings(logging.Handler):  # noqa: N801

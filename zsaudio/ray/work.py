@@ -20,8 +20,8 @@ from zsaudio.errors import OptionError, has_result
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder
 from zsaudio.models.identity import probe, same_encoder
-from zsaudio.ray.storage import fetch
 from zsaudio.results import ClipEvents, ClipTags, Embeddings
+from zsaudio.storage.locations import fetch
 
 if TYPE_CHECKING:
     import pyarrow as pa

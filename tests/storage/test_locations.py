@@ -3,7 +3,7 @@
 import pytest
 
 from zsaudio.errors import AudioError, OptionError
-from zsaudio.ray import storage
+from zsaudio.storage import locations as storage
 
 pytest.importorskip("pyarrow")
 

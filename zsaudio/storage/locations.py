@@ -1,13 +1,16 @@
-"""Files of any file system that pyarrow knows: local folders, ``s3://``, ``gs://`` and others."""
+"""Single files, named by a path or a URL: opened, fetched, looked up; errors in a few words."""
 
+import errno
 import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
+from zsaudio.audio.sources import Source, is_url
 from zsaudio.errors import AudioError, MissingExtraError, OptionError, install_command
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ TRIES = 4
 _FIRST_WAIT_S = 0.5
 _MOST_S = 20  # of retries inside a file system
 _FOR_GOOD = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _REFUSED = (
     "access_denied",
     "access denied",
@@ -29,6 +33,15 @@ _REFUSED = (
 )
 
 
+def require_pyarrow(what: str) -> None:
+    """Raise MissingExtraError, which says what needs it, where pyarrow or filelock is not installed."""
+    try:
+        import filelock  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(f"{what} need pyarrow: {install_command('archive')}") from error
+
+
 def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
     """Return the file system of a path or URL, and the path on it.
 
@@ -37,11 +50,9 @@ def open_location(location: str | os.PathLike[str]) -> tuple["FileSystem", str]:
     OptionError
         If there is no such file system.
     """
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.fs import FileSystem, LocalFileSystem
-    except ImportError as error:
-        raise MissingExtraError(f"URLs need pyarrow: {install_command('ray')}") from error
+    require_pyarrow("URLs")
+    from pyarrow import ArrowException
+    from pyarrow.fs import FileSystem, LocalFileSystem
 
     text = os.fspath(location)
     if "://" not in text:
@@ -118,6 +129,54 @@ def fetch(url: str) -> bytes:
         raise AudioError(str(error)) from error
 
 
+@dataclass(frozen=True)
+class Remote:
+    """A recording behind a URL, as a source: it is fetched where it is read, in the thread that reads it."""
+
+    name: str
+
+    def __call__(self) -> Source:
+        """Return its content."""
+        return {"bytes": fetch(self.name), "path": self.name}
+
+
+def source_at(location: str) -> Source:
+    """Return a recording as a source, whether a path or a URL names it."""
+    return Remote(location) if is_url(location) else location
+
+
+def state_of(location: str) -> tuple[int, int]:
+    """Return size and time of change of a file in ns, by which a change is noticed; zeros if it has none."""
+    try:
+        if not is_url(location):
+            status = os.stat(location)
+            return status.st_size, status.st_mtime_ns
+        files, path = open_file(location)
+        info = files.get_file_info(path)
+    except (OSError, ValueError):  # reading it says why
+        return 0, 0
+    return info.size or 0, info.mtime_ns or 0
+
+
+def exists(location: str) -> bool:
+    """Return whether there is a file.
+
+    Raises
+    ------
+    AudioError
+        If that cannot be found out.
+    """
+    if not is_url(location):
+        return os.path.exists(location)
+    from pyarrow.fs import FileType
+
+    try:
+        files, path = open_file(location)
+        return bool(retried(lambda: files.get_file_info(path)).type != FileType.NotFound)
+    except (OSError, OptionError) as error:
+        raise AudioError(f"{location}: cannot be looked up ({reason_of(error)})") from error
+
+
 def retried(do: Callable[[], T], tries: int = TRIES) -> T:
     """Return what ``do`` returns; after an error of the file system that may pass, wait and do it again.
 
@@ -145,6 +204,8 @@ def reason_of(error: Exception) -> str:
         return "no such file or folder"
     if isinstance(error, PermissionError) and error.strerror:
         return error.strerror  # of this computer
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return "the disk is full; free some space and run it again: what was stored stays"
     if is_refused(error):
         return (
             "access denied: give credentials, for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

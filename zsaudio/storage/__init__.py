@@ -1,0 +1,1 @@
+"""Files and folders of any file system that pyarrow knows: local ones, ``s3://``, ``gs://`` and others."""
