@@ -2,6 +2,7 @@
 
     python benchmarks/clap_vs_transformers.py
     python benchmarks/clap_vs_transformers.py --clips 20 --seconds 10 --labels 50     # shorter
+    python benchmarks/clap_vs_transformers.py --profile     # what the time of the audio tower goes to
 
 It makes a CLAP checkpoint of full size with random weights (they do not change the arithmetic), and
 ten-second clips: pairs of ESC-50 recordings where ../shared/data/esc50 exists, or from the folder given by
@@ -59,10 +60,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="most time for a line of the table")
     parser.add_argument("--audio", type=Path, help="folder of recordings to make the clips from")
     parser.add_argument("--figure", type=Path, help="draw the times per window as bars into this file")
+    parser.add_argument(
+        "--profile", action="store_true", help="print shares of the audio tower's time, nothing else"
+    )
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # a line of the table, in its own process
     options = parser.parse_args()
     if options.variant:
         print(json.dumps(measure(**json.loads(options.variant))))
+        return
+    if options.profile:
+        print_profile(SIZES[options.size])
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -308,6 +315,27 @@ def describe_machine(checkpoint: Path) -> dict[str, Any]:
             times.append(time.perf_counter() - started)
         facts[str(dtype).removeprefix("torch.")] = 2 * size**3 / 1e9 / min(times)
     return facts | {"torch": torch.__version__}
+
+
+def print_profile(audio_config: dict[str, Any], n_windows: int = 20) -> None:
+    """Print which operations the time of zsaudio's audio tower goes to, in float32 on one core."""
+    import torch
+    from torch.profiler import profile
+    from transformers import ClapAudioConfig, ClapAudioModelWithProjection
+
+    from zsaudio.models.clap.cpu import HtsatOnCpu
+
+    torch.set_num_threads(1)
+    tower = HtsatOnCpu(ClapAudioModelWithProjection(ClapAudioConfig(**audio_config)).eval(), torch.float32)
+    mel = 20 * torch.randn(1001, 64) - 40
+    tower(mel)
+    with profile() as spent:
+        for _ in range(n_windows):
+            tower(mel)
+    events = sorted(spent.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    whole = sum(event.self_cpu_time_total for event in events)
+    for event in events[:10]:
+        print(f"{event.self_cpu_time_total / whole:6.1%} {event.key}")
 
 
 # --- What is measured on -----------------------------------------------------------------------------------
