@@ -239,7 +239,11 @@ def _kills(folder: Path, share: float, options: list[object], kinds: list[str], 
                 kill(pid)
     if driver is not None and driver.poll() is None:
         driver.wait()
-    timed(lambda: start(folder / "in", *options, "-o", out))
+    for _ in range(3):  # Ray itself may fail, such as where the computer was suspended
+        if not start(folder / "in", *options, "-o", out).wait():
+            break
+    else:
+        sys.exit("a run that nobody killed failed, three times")
     print(f"\n{options[0]}: killed {counts}; {verdict(out, expected, paths)}", flush=True)
 
 

@@ -9,6 +9,7 @@ import platformdirs
 
 from zsaudio.errors import DataError
 
+LISTS = (".parquet", ".csv", ".tsv", ".txt")  # how the names of lists of recordings end
 PARTIAL = ".partial"  # how the names of files end that are being written
 
 

@@ -311,6 +311,15 @@ def test_a_full_disk_loses_nothing(
     assert [each.status for each in archive.add(files)] == ["unchanged", "added", "added"]
 
 
+def test_a_recording_named_in_two_ways_is_stored_once(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    archive = make(tmp_path, [])
+    assert [each.clip for each in archive.add(["in/c.wav", *files])] == ["in/c.wav", *map(str, files[:2])]
+    assert len(archive) == 3
+
+
 def test_moved_recordings(tmp_path: Path, files: list[Path]) -> None:
     archive = make(tmp_path, files)
     shutil.move(tmp_path / "in", tmp_path / "moved")

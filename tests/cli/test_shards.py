@@ -66,6 +66,7 @@ def test_two_processes_that_were_killed_find_what_one_finds(zs: Run, tmp_path: P
             "--jobs uses this computer and --ray a cluster: give one of them",
         ),
         (["--actors", "2"], "--actors and --gpus are about a cluster: give --ray, too"),
+        (["site.csv"], "site.csv: a list of recordings needs --jobs N or --ray ADDRESS, too"),
         (["--unit-timeout", "9"], "--unit-timeout is about several processes: give --jobs or --ray, too"),
         (["--jobs", "2", "-o", "out", "-f", "csv"], "--format does not go with --jobs or --ray, which write"),
         (["--jobs", "2", "-o", "nofs://a/b"], "nofs://a/b: cannot be opened ("),

@@ -292,8 +292,11 @@ class Archive:
             known = {each.path: each for each in self.recordings()}
             states = dict(states or {})
             todo: list[str] = []
-            for path in dict.fromkeys(os.fspath(path) for path in paths):
-                before = known.get(self._relative(path))
+            named: dict[str, str] = {}
+            for path in (os.fspath(path) for path in paths):
+                named.setdefault(self._relative(path), path)
+            for name, path in named.items():  # each recording once, in whatever ways it is named
+                before = known.get(name)
                 if not is_url(path):
                     states.setdefault(path, state_of(path))
                 if before is not None and (state := (before.size, before.mtime_ns)) == states.get(

@@ -185,7 +185,7 @@ def detect(
             quiet=quiet,
         )
         return
-    file = shards.file_of(output, labels_file)
+    file = shards.file_of(output, labels_file, inputs)
     batch: Batch[ClipEvents] = Batch(
         inputs, recursive, noun="event", work="detecting", quiet=quiet, debug=debug
     )

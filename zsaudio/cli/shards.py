@@ -15,6 +15,7 @@ import typer
 from zsaudio.cli import common
 from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
+from zsaudio.files import LISTS
 
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
@@ -146,8 +147,11 @@ def refuse(**given: Any) -> None:
             raise OptionError(f"--{option} does not go with --jobs or --ray, which write Parquet files")
 
 
-def file_of(output: str | None, labels_file: Path | None) -> Path | None:
-    """Return the one file of ``--output``; raise OptionError if it is that of the labels."""
+def file_of(output: str | None, labels_file: Path | None, inputs: Sequence[str]) -> Path | None:
+    """Return the one file of ``--output``; raise OptionError if it is the labels', or an input a list."""
+    for text in inputs:
+        if text.lower().endswith(LISTS):
+            raise OptionError(f"{text}: a list of recordings needs --jobs N or --ray ADDRESS, too")
     if output is None:
         return None
     if labels_file:

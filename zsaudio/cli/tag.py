@@ -139,7 +139,7 @@ def tag(
             quiet=quiet,
         )
         return
-    file = shards.file_of(output, labels_file)
+    file = shards.file_of(output, labels_file, inputs)
     batch: Batch[ClipTags] = Batch(inputs, recursive, noun="tag", work="tagging", quiet=quiet, debug=debug)
     settings["format"] = [format.value, absolute_paths, escape]
     form, place = TAG_FORMATS[format.value], Place(escape=escape)

@@ -15,13 +15,13 @@ from urllib.parse import quote
 from zsaudio.audio.reader import AUDIO_SUFFIXES
 from zsaudio.audio.sources import is_url
 from zsaudio.errors import OptionError
+from zsaudio.files import LISTS
 from zsaudio.ray.shards import MTIME, SIZE
 from zsaudio.storage.locations import open_file, open_location, reason_of, retried, state_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LISTS = frozenset({".parquet", ".csv", ".tsv", ".txt"})
 _ROWS = 4096  # that are read together
 
 
