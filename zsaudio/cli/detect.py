@@ -212,7 +212,7 @@ def detect(
             from zsaudio.recognizer import Recognizer
 
             recognizer = Recognizer(label_set, **loading, batch_size=batch_size)
-        _show_thresholds(plotter, reporter, recognizer.labels)
+        _show_thresholds(plotter, reporter, recognizer.labels_for(options))
 
         def on_scores(frame: "FrameScores") -> None:
             batch.position.seconds = frame.offset

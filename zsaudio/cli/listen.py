@@ -251,7 +251,7 @@ def _view(
         return TextLines(source)
     from zsaudio.cli.listening.screen import Screen
 
-    reported = [label for label in recognizer.labels if not label.background]
+    reported = [label for label in recognizer.labels_for(options) if not label.background]
     thresholds, _ = options.thresholds(reported)
     return Screen(source, [label.name for label in reported], thresholds, recognizer.model_name)
 

@@ -74,6 +74,7 @@ class Model(Protocol):
     context_s: float  # audio on either side of a frame that its logits depend on; 0: the whole window
     frame_s: float  # distance between frames; equals window_s where the model does not localise
     # A model without bounded context may name an ``overlap_s``, that of its windows in detection; else half.
+    # A model whose false alarms were measured has a ``promise`` (``zsaudio.models.promises``).
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
         """Compute what the model needs to know of the labels, once per label set."""
@@ -124,7 +125,6 @@ class SpeechModel(Protocol):
     after_s: float
     frame_s: float  # distance between frames
     scoring: AlignmentScoring  # from alignments to log-odds
-    # A model whose keywords were measured has a ``promise`` (``zsaudio.models.speech.promise.Promise``).
 
     def embed_labels(self, labels: LabelSet) -> KeywordBank:
         """Return the keywords' symbols, a ``KeywordBank``."""

@@ -36,6 +36,7 @@ from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mea
 from zsaudio.models.bundled import Blank, ConvBlock, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
 from zsaudio.models.nano import yamnet
+from zsaudio.models.nano.promise import SoundPromise
 from zsaudio.models.nano.tower import Tower, TowerConfig, front_end
 from zsaudio.models.threads import shared_threads
 
@@ -159,8 +160,8 @@ class Nano(LogitsByComparing):
     Parameters
     ----------
     folder
-        Where ``model.safetensors``, ``config.json``, ``names.csv`` and ``tokenizer.json`` are; by default the
-        bundled ones.
+        Where ``model.safetensors``, ``config.json``, ``names.csv``, ``tokenizer.json`` and perhaps
+        ``statistics.json`` are; by default the bundled ones.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -177,6 +178,7 @@ class Nano(LogitsByComparing):
     frame_s = yamnet.STRIDE / yamnet.RATE
     context_s = max(yamnet.CONTEXT, TowerConfig().context) / yamnet.RATE
     guess_below = GUESS_BELOW
+    promise: SoundPromise | None = None  # what is known of its false alarms, where they were measured
 
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
         folder = folder or WEIGHTS
@@ -202,6 +204,11 @@ class Nano(LogitsByComparing):
                 module.fuse()
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        statistics = folder / "statistics.json"
+        if statistics.is_file():
+            self.promise = SoundPromise.from_dict(
+                json.loads(statistics.read_text(encoding="utf-8"))["alarms"]
+            )
         with (folder / "names.csv").open(newline="", encoding="utf-8") as handle:
             self.known_names = tuple(row["name"] for row in DictReader(handle))
 

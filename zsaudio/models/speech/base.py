@@ -8,7 +8,7 @@ import numpy as np
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import KeywordBank, LabelBank, own_bank
 from zsaudio.models.speech.alignment import AlignmentScoring, Keywords, KeywordSpotter, ordinary_level
-from zsaudio.models.speech.promise import Promise
+from zsaudio.models.speech.promise import KeywordPromise
 
 SHORT = 3  # symbols; a keyword of so few is a part of many other words
 _NAMED = 5  # short keywords named in a warning
@@ -25,7 +25,7 @@ class Speech:
     scoring: AlignmentScoring
     cohort: Sequence[np.ndarray] = ()  # log-probabilities of ordinary speech, an utterance each
     frame_s: float
-    promise: Promise | None = None  # what to expect of its keywords, where it was measured
+    promise: KeywordPromise | None = None  # what to expect of its keywords, where it was measured
 
     def symbols(self, text: str) -> list[tuple[int, ...]]:
         """Return the pronunciations of a text, each as symbols."""

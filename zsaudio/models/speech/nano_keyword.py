@@ -19,7 +19,7 @@ from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork
 from zsaudio.models.speech.phonemes import PHONEMES
-from zsaudio.models.speech.promise import Promise
+from zsaudio.models.speech.promise import KeywordPromise
 from zsaudio.models.speech.pronunciation import WEIGHTS, pronouncer
 
 COHORT_STEP = 0.05  # log-probabilities of the cohort are stored as multiples of this, below 0
@@ -50,7 +50,7 @@ class NanoKeyword(Speech):
         statistics = folder / "statistics.json"
         if statistics.is_file():
             curves = json.loads(statistics.read_text(encoding="utf-8"))
-            self.promise = Promise.from_dict(curves, self.scoring.most)
+            self.promise = KeywordPromise.from_dict(curves, self.scoring.most)
         self.config = config = config_from_dict(settings, KeywordConfig)
         self.device = resolve_device(device)
         with Blank():

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from zsaudio.models.base import KeywordBank, LabelBank, own_bank
 from zsaudio.models.speech.phonemes import PHONEMES
 from zsaudio.models.speech.pronunciation import Pronunciation
 
@@ -40,8 +41,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """Expected false alarms and misses of a model's keywords.
+class KeywordPromise:
+    """Expected false alarms and misses of a model's keywords: meets ``zsaudio.models.promises.Promise``.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Promise:
     highest: float
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Mapping[str, float]], highest: float) -> "Promise":
+    def from_dict(cls, data: Mapping[str, Mapping[str, float]], highest: float) -> "KeywordPromise":
         """Return the promise of the statistics that come with a model."""
         return cls(Curve(**data["alarms"]), Curve(**data["misses"]), highest)
 
@@ -68,9 +69,19 @@ class Promise:
         needed = (math.log(per_hour) - curve.at(0.0, symbols)) / curve.threshold
         return None if needed > self.highest else needed
 
+    def needed(self, bank: LabelBank, column: int, per_hour: float, smooth_s: float) -> float:
+        """Return the threshold of a keyword of a bank; keywords are not smoothed."""
+        found = self.threshold(per_hour, shortest(own_bank(bank, KeywordBank), column))
+        return math.inf if found is None else found
+
     def missed(self, threshold: float, symbols: int) -> float:
         """Return the share of the times that somebody says the keyword and it is not detected."""
         return 1 / (1 + math.exp(-self.misses.at(threshold, symbols)))
+
+
+def shortest(bank: KeywordBank, column: int) -> int:
+    """Return the number of phonemes of a keyword's shortest pronunciation."""
+    return min(map(len, bank.keywords.pronunciations[column]))
 
 
 def similar_words(
