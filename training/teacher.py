@@ -74,11 +74,10 @@ class Teacher:
         weight = self.weights[f"{name}.0.weight"]
         kernel, groups = weight.shape[2], x.shape[1] // weight.shape[1]
         out = conv2d(x, weight, stride=stride, padding=kernel // 2, groups=groups)
-        own = {
-            part: self.weights[f"{name}.1.{part}"]
-            for part in ("running_mean", "running_var", "weight", "bias")
-        }
-        return batch_norm(out, **own, eps=1e-3)
+        mean, variance, scale, shift = (
+            self.weights[f"{name}.1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return batch_norm(out, mean, variance, scale, shift, eps=1e-3)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
