@@ -328,7 +328,15 @@ def print_profile(audio_config: dict[str, Any], n_windows: int = 20) -> None:
     torch.set_num_threads(1)
     tower = HtsatOnCpu(ClapAudioModelWithProjection(ClapAudioConfig(**audio_config)).eval(), torch.float32)
     mel = 20 * torch.randn(1001, 64) - 40
-    tower(mel)
+    matrix = torch.ones(2048, 2048)
+    costs: dict[str, list[float]] = {"window": [], "product": []}
+    for _ in range(n_windows):
+        for name, work in (("window", lambda: tower(mel)), ("product", lambda: matrix @ matrix)):
+            started = time.thread_time()
+            work()
+            costs[name].append(time.thread_time() - started)
+    window, product = min(costs["window"]), min(costs["product"])
+    print(f"{window:.3f} s a window, matrix products at {2 * 2048**3 / 1e9 / product:.0f} GFLOP/s")
     with profile() as spent:
         for _ in range(n_windows):
             tower(mel)

@@ -1,7 +1,6 @@
 """How long zsaudio takes to start, beside `import torch` alone.
 
-    python benchmarks/start.py               # the figures of docs/architecture.md; two minutes
-    python benchmarks/start.py --rounds 40   # more often
+    python benchmarks/start.py --rounds 8    # the figures of docs/architecture.md; a minute
 
 Three processes take turns: one that imports torch and does nothing else, ``zsaudio tag`` with nano for a clip
 of five seconds and five labels, and the same in Python. Each is timed to its first line of output and to its

@@ -145,9 +145,10 @@ def _from_hub(source: str, kind: Kind) -> Path:
 
 
 def _unavailable(source: str, error: Exception, instead: str) -> ModelError:
+    reason = error.__cause__ if isinstance(error.__cause__, Exception) else error  # of a lost connection
     return ModelError(
         f"model {source!r} is neither a folder nor in the Hugging Face cache, and cannot be downloaded "
-        f"({_first_line(error)}): check the name and the connection, or use {instead}"
+        f"({_first_line(reason)}): check the name and the connection, or use {instead}"
     )
 
 
