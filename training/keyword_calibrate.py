@@ -4,9 +4,10 @@
 
 The data are the stream of ``training.keyword_stream --choosing``: phrases spoken by ``keyword_voices kokoro
 --phrases`` and recordings of "snowboy", among other speech, with noise. Logistic regression on the
-log-likelihood ratio, the number of symbols and the keyword's level separates the phrases from what resembles
-them. The bias is then shifted so that a score of 0.5 means one false alarm per hour and keyword, in a stream
-of continuous speech. ``dwell``, ``doubt`` and ``pause`` stay as they are.
+log-likelihood ratio (less the cost of no pause after the keyword), the number of symbols and the keyword's
+level separates the phrases from what resembles them. The bias is then shifted so that a score of 0.5 means
+one false alarm per hour and keyword, in a stream of continuous speech. ``dwell``, ``doubt`` and ``pause``
+stay as they are.
 
 ``whole``, for clips that are one keyword and nothing else, is fitted on such clips: the same phrases alone,
 and recordings of ``CHOOSING``, every second one without what is above 4 kHz. Each is compared with its own
@@ -31,7 +32,7 @@ from training.keyword_stream import hit, make_stream
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet
-from zsaudio.models.speech.alignment import AlignmentScoring, Spotted
+from zsaudio.models.speech.alignment import AlignmentScoring, Spotted, after, no_pause
 from zsaudio.models.speech.nano_keyword import NanoKeyword
 from zsaudio.models.speech.whole_clip import WholeClip
 
@@ -52,8 +53,9 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> AlignmentScoring:
     how, bank = model.scoring, model.embed_labels(labels).keywords
     aligned = how.aligner(bank.pronunciations).push(log_probs)
     detector = KeywordDetector(list(labels), DetectionOptions(threshold=LEAST), how, model.frame_s)
-    spotted = Spotted(how.log_odds(aligned, bank.level), aligned.start)
+    spotted = Spotted(how.log_odds(aligned, bank.level), aligned.start, aligned.blank)
     events = detector.push(spotted) + detector.flush()
+    ratios = aligned.ratio + no_pause(after(aligned.blank), how.pause)[:, None]
     inputs, truth, weights = [], [], []
     for k, (label, phrase) in enumerate(zip(labels, phrases, strict=True)):
         own = sorted((event for event in events if event.label == label.name), key=lambda e: -e.score)
@@ -63,7 +65,7 @@ def calibrate(model: NanoKeyword, data: Path, work: Path) -> AlignmentScoring:
         wrong = list(islice(false, int(FALSE * hours)))
         ends = [round((e.offset - how.tail_s) / model.frame_s) - 1 for e in right + wrong]
         levels = np.full(len(ends), bank.level[k])
-        inputs.append(np.stack([aligned.ratio[ends, k], aligned.symbols[ends, k], levels], axis=1))
+        inputs.append(np.stack([ratios[ends, k], aligned.symbols[ends, k], levels], axis=1))
         truth += [True] * len(right) + [False] * len(wrong)
         weights += [len(wrong) / max(1, len(right))] * len(right) + [1.0] * len(wrong)
     x, y = np.concatenate(inputs), np.array(truth)

@@ -70,27 +70,13 @@ def load(options: argparse.Namespace) -> NanoKeyword:
     return model
 
 
-def features(
-    model: NanoKeyword, waves: list[np.ndarray], phrases: list[str], how: AlignmentScoring
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each clip and phrase the alignment that scores best.
-
-    Returns
-    -------
-    ``(clips, phrases, 3)``: ratio, number of symbols, and the phrase's level; and its log-odds ``(clips,
-    phrases)``.
-    """
-    model.scoring = how
-    bank = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).keywords
-    found, logits = [], []
-    for wave in waves:
-        (log_probs,) = model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])
-        aligned = how.aligner(bank.pronunciations).push(log_probs)
-        scores = how.log_odds(aligned, bank.level)
-        best = scores.argmax(axis=0), np.arange(len(phrases))
-        found.append(np.stack([aligned.ratio[best], aligned.symbols[best], bank.level], axis=1))
-        logits.append(scores[best])
-    return np.stack(found), np.stack(logits)
+def log_odds(model: NanoKeyword, waves: list[np.ndarray], phrases: list[str]) -> np.ndarray:
+    """Return the log-odds ``(clips, phrases)`` that each phrase is in a clip."""
+    keywords = model.embed_labels(LabelSet([f"keyword: {said(phrase)}" for phrase in phrases])).keywords
+    heard = (model.log_probs([np.pad(wave, (RATE // 10, RATE // 2))])[0] for wave in waves)
+    return np.stack(
+        [model.scoring.best(KeywordSpotter(keywords, model.scoring).push(log_probs)) for log_probs in heard]
+    )
 
 
 def clips(options: argparse.Namespace, phrases: tuple[str, ...]) -> tuple[list[np.ndarray], list[str]]:
@@ -112,7 +98,7 @@ def naming(options: argparse.Namespace) -> None:
     model, phrases = load(options), all_phrases(options) + list(OTHERS)
     tested = CHOOSING if options.choosing else HELD_OUT
     waves, truth = clips(options, tested)
-    _, logits = features(model, waves, phrases, model.scoring)
+    logits = log_odds(model, waves, phrases)
     named = [phrases[i] for i in logits.argmax(axis=1)]
     right = np.array([a == b for a, b in zip(named, truth, strict=True)])
     print(f"{right.mean():.1%} of {len(right)} recordings named right among {len(phrases)} phrases")
@@ -151,7 +137,7 @@ def lengths(options: argparse.Namespace) -> None:
                 wave * (0.3 / np.abs(wave).max()) + rng.normal(0, 0.003, len(wave)).astype(np.float32)
             )
             truth.append(word)
-    _, logits = features(model, waves, words, model.scoring)
+    logits = log_odds(model, waves, words)
     size = np.array([sum(len(bare(dictionary()[p][0])) for p in word.split()) for word in truth])
     right = np.array([words[i] == t for i, t in zip(logits.argmax(axis=1), truth, strict=True)])
     own = np.array([row[words.index(t)] for row, t in zip(logits, truth, strict=True)])

@@ -113,7 +113,7 @@ def spoken(model: NanoKeyword, phrases: Sequence[str], said: Sequence[tuple[Path
     bank = model.embed_labels(LabelSet([f"keyword: {text}" for text in texts])).keywords
     found = []
     for (_, own), log_probs in zip(said, heard(model, [path for path, _ in said]), strict=True):
-        best = KeywordSpotter(bank, model.scoring).push(log_probs).logits.max(axis=0)
+        best = model.scoring.best(KeywordSpotter(bank, model.scoring).push(log_probs))
         for phrase in dict.fromkeys(own):
             if phrase in phrases:
                 k = phrases.index(phrase)

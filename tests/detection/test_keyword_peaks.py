@@ -15,14 +15,14 @@ SETTLE = round(SETTLE_S / FRAME_S)
 HOW = AlignmentScoring(bias=0.0, ratio=1.0, symbols=0.0, lead_s=0.06, tail_s=0.03)
 
 
-def detector(*labels: str | Label, **options: float) -> KeywordDetector:
+def detector(*labels: str | Label, how: AlignmentScoring = HOW, **options: float) -> KeywordDetector:
     named = [label if isinstance(label, Label) else Label(label) for label in labels]
-    return KeywordDetector(named, DetectionOptions(**options), HOW, FRAME_S)
+    return KeywordDetector(named, DetectionOptions(**options), how, FRAME_S)
 
 
-def spotted(logits: list[float], start: int = 2) -> Spotted:
+def spotted(logits: list[float], start: int = 2, blank: list[float] | None = None) -> Spotted:
     column = np.array(logits, float)[:, None]
-    return Spotted(column, np.full(column.shape, start))
+    return Spotted(column, np.full(column.shape, start), np.array(blank or [0.0] * len(logits)))
 
 
 def test_a_peak_is_an_event_with_its_alignment() -> None:
@@ -72,7 +72,7 @@ def test_keywords_do_not_compete() -> None:
     both = detector("keyword: archie", "keyword: hey archie")
     logits = np.full((12, 2), -9.0)
     logits[5] = [3.0, 2.0]
-    found = both.push(Spotted(logits, np.array([[4, 1]] * 12)))
+    found = both.push(Spotted(logits, np.array([[4, 1]] * 12), np.zeros(12)))
     assert [(event.label, round(event.onset, 2)) for event in found] == [
         ("keyword: archie", 0.06),
         ("keyword: hey archie", 0.0),
@@ -85,3 +85,30 @@ def test_a_part_that_was_told_does_not_hide_the_whole() -> None:
     assert len(keyword.push(spotted([*quiet, -1.0, *quiet], start=2))) == 1
     (event,) = keyword.push(spotted([2.0, *quiet], start=2))
     assert event.score == pytest.approx(0.880797)
+
+
+@pytest.mark.parametrize(
+    ("after", "log_odds"),
+    [
+        ([0.0, 0.0, 0.0, -12.0], 4.0),  # a pause of 0.09 s is enough
+        ([np.log(0.5), 0.0, 0.0, 0.0], 4.0 - 0.5 * 3.0 * 0.5),  # as likely as not
+        ([-12.0, -12.0, -12.0, 0.0], 4.0 - 0.5 * 3.0),
+        ([], 4.0),  # the stream ends
+    ],
+)
+def test_the_lack_of_a_pause_after_it_costs(after: list[float], log_odds: float) -> None:
+    how = AlignmentScoring(bias=0.0, ratio=0.5, symbols=0.0, pause=3.0)
+    keyword = detector("keyword: a", how=how)
+    n = len(after)
+    found = keyword.push(spotted([-9.0, -9.0, 4.0] + [-9.0] * n, blank=[-12.0, -12.0, -12.0, *after]))
+    (event,) = found + keyword.flush()
+    assert event.score == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-4)
+
+
+def test_what_runs_on_does_not_hide_what_follows() -> None:
+    how = AlignmentScoring(bias=0.0, ratio=1.0, symbols=0.0, pause=3.0)
+    keyword = detector("keyword: a", how=how)
+    (event,) = keyword.push(
+        spotted([-9.0, -9.0, 2.0, -9.0, -9.0, -9.0, 1.0] + [-9.0] * 5, start=1, blank=[-12.0] * 7 + [0.0] * 5)
+    )
+    assert (event.offset, event.score) == (pytest.approx(7 * FRAME_S), pytest.approx(0.731059))

@@ -11,6 +11,7 @@ from zsaudio.models.speech.alignment import (
     AlignmentScoring,
     Keywords,
     KeywordSpotter,
+    Spotted,
     ordinary_level,
 )
 
@@ -89,7 +90,7 @@ def test_a_keyword_without_symbols_is_refused() -> None:
 
 def test_log_odds() -> None:
     how = AlignmentScoring(bias=-2.0, ratio=0.5, symbols=1.0, level=0.5, most=4.0)
-    found = Alignment(np.array([0.0, -4.0, 0.0]), np.zeros(3), np.array([3, 3, 8]))
+    found = Alignment(np.array([0.0, -4.0, 0.0]), np.zeros(3), np.array([3, 3, 8]), np.zeros(3))
     assert how.log_odds(found, np.array([0.0, -1.0, 0.0])).tolist() == pytest.approx([1.0, -0.5, 4.0])
 
 
@@ -144,3 +145,11 @@ def test_half_a_pause_costs_half() -> None:
     log_probs = np.log(np.array([[0.3, 0.1, 0.6], [0.0001, 0.9998, 0.0001]]))
     found = Aligner([[(1,)]], pause=3.0).push(log_probs)
     assert found.ratio[-1, 0] == pytest.approx(-1.5)  # blank is half as likely as the likeliest
+
+
+def test_the_best_frame_is_followed_by_a_pause() -> None:
+    how = AlignmentScoring(bias=0.0, ratio=0.5, symbols=0.0, pause=4.0)
+    logits = np.array([[3.0, -5.0], [2.5, -5.0], [-5.0, -5.0], [-5.0, 1.0]])
+    blank = np.array([-12.0, -12.0, np.log(0.5), 0.0])
+    best = how.best(Spotted(logits, np.zeros(logits.shape, int), blank))
+    assert best == pytest.approx([2.5 - 0.5 * 4.0 * 0.5, 1.0], abs=1e-4)  # 3.0 without a pause is 1.0

@@ -169,8 +169,8 @@ class _ClipTagger:
                 self._whole = None
             if self._whole is not None:
                 self._whole.push(output[kept])
-            spotted = self._spotter.push(output[kept])
-            self._keyword_logits = np.maximum(self._keyword_logits, spotted.logits.max(axis=0))
+            best = model.scoring.best(self._spotter.push(output[kept]))
+            self._keyword_logits = np.maximum(self._keyword_logits, best)
 
     def finish(self, clip: Clip) -> ClipTags:
         if not clip.has_result:

@@ -1,9 +1,11 @@
 """Scores of keywords -> events.
 
 An event is a peak of a keyword's score at or above its threshold; it lasts from the start of the alignment to
-its end. It is reported when the score has not risen for ``SETTLE_S`` seconds. After it, the same keyword can
-be detected again. An alignment that overlaps it counts only if its score is higher. Keywords do not compete:
-if one contains another, both are reported.
+its end. It is reported when the score has not risen for ``SETTLE_S`` seconds. By then it is known whether a
+pause follows: the lack of one lowers the score, as does the lack of a pause before the keyword, since a word
+may be the beginning of a longer one. After an event, the same keyword can be detected again. An alignment
+that overlaps it counts only if its score is higher. Keywords do not compete: if one contains another, both
+are reported.
 
 Conventions: frames are ``frame_s`` long and counted from the start of the stream; times are seconds.
 """
@@ -48,6 +50,7 @@ class KeywordDetector:
         n = len(labels)
         self._best = np.full(n, -np.inf)  # the peak that may still be topped
         self._best_start, self._best_end = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._blank = np.zeros(n)  # log-likelihood ratio that all was blank since
         self._free_from = np.zeros(n, np.int64)  # where the last event ended, and its score
         self._reported = np.full(n, np.inf)
 
@@ -65,6 +68,7 @@ class KeywordDetector:
             self._best = np.where(better, logits, self._best)
             self._best_start = np.where(better, start, self._best_start)
             self._best_end = np.where(better, frame, self._best_end)
+            self._blank = np.where(better, 0.0, self._blank + spotted.blank[t])
             settled = np.isfinite(self._best) & (frame - self._best_end >= self._settle)
             events += [event for k in np.flatnonzero(settled) for event in self._close(int(k))]
         self._frame += len(spotted.logits)
@@ -78,9 +82,11 @@ class KeywordDetector:
         how, frame_s = self._scoring, self._frame_s
         onset = max(0.0, float(self._best_start[k]) * frame_s - how.lead_s)
         offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
-        score = float(1 / (1 + np.exp(-self._best[k])))
-        self._free_from[k] = self._best_end[k] + 1
-        self._reported[k], self._best[k] = self._best[k], -np.inf
+        peak, self._best[k] = self._best[k], -np.inf
+        log_odds = float(how.followed(peak, self._blank[k]))
+        if log_odds < self._least[k]:
+            return []
+        self._free_from[k], self._reported[k] = self._best_end[k] + 1, peak
         if offset - onset < self._shortest_s:
             return []
-        return [Event(onset, offset, self._labels[k], score)]
+        return [Event(onset, offset, self._labels[k], float(1 / (1 + np.exp(-log_odds))))]

@@ -12,7 +12,8 @@ Three costs are subtracted from the ratio (``AlignmentScoring``):
 - a small cost per frame, against alignments that stretch over a long time;
 - a cost of uncertainty: in noise, all symbols are about as likely as the most likely one, so any keyword
   would fit. Each frame costs in proportion to how far its most likely symbol is from certain;
-- a cost for no pause before the keyword, since most false alarms are parts of longer words or phrases.
+- a cost for no pause before the keyword, and one for none after it, since most false alarms are parts of
+  longer words or phrases. The second is subtracted when an event is reported (``keyword_peaks.py``).
 
 The log-odds that the keyword ends in a frame are a linear function of the ratio, the number of symbols, and
 the keyword's usual ratio in ordinary speech (``ordinary_level``).
@@ -28,6 +29,7 @@ import numpy as np
 BLANK = 0
 NOTHING = -1e9
 _PAUSE = 5  # frames before a keyword that should be blank
+_AFTER = 3  # and after it
 _WORST = -12.0  # lowest log-likelihood ratio of a frame, so that a single missed symbol can be made up for
 
 
@@ -43,11 +45,14 @@ class Alignment:
         ``(n_frames, n_keywords)``: the frame in which the alignment begins.
     symbols
         ``(n_frames, n_keywords)``: the number of symbols of the pronunciation that fits best.
+    blank
+        ``(n_frames,)``: log-likelihood ratio of blank in the frame.
     """
 
     ratio: np.ndarray
     start: np.ndarray
     symbols: np.ndarray
+    blank: np.ndarray
 
 
 class States:
@@ -134,10 +139,11 @@ class Aligner:
             self._doubt * best - self._dwell
         )
         n_frames, n_last = len(log_probs), len(self._states.last)
-        blank = np.concatenate([self._blank, np.maximum(log_probs[:, BLANK] - best[:, 0], _WORST)])
-        self._blank = blank[n_frames:]
-        before = np.lib.stride_tricks.sliding_window_view(blank[:-1], _PAUSE).sum(axis=1)
-        fresh = self._pause * np.expm1(before)
+        blank = np.maximum(log_probs[:, BLANK] - best[:, 0], _WORST)
+        earlier = np.concatenate([self._blank, blank])
+        self._blank = earlier[n_frames:]
+        before = np.lib.stride_tricks.sliding_window_view(earlier[:-1], _PAUSE).sum(axis=1)
+        fresh = no_pause(before, self._pause)
         ends, starts = np.empty((n_frames, n_last)), np.empty((n_frames, n_last), np.int64)
         states, score, start = self._states, self._score, self._start
         here, start_here = score[2:], start[2:]
@@ -157,14 +163,25 @@ class Aligner:
             ends[t], starts[t] = new[states.last], new_start[states.last]
         self._frame += n_frames
         if len(states.begin) == n_last:
-            return Alignment(ends, starts, np.broadcast_to(states.counts, ends.shape))
+            return Alignment(ends, starts, np.broadcast_to(states.counts, ends.shape), blank)
         edges = [*states.begin[1:].tolist(), n_last]
         chosen = np.stack(
             [a + ends[:, a:b].argmax(axis=1) for a, b in zip(states.begin.tolist(), edges, strict=True)],
             axis=1,
         )
         rows = np.arange(n_frames)[:, None]
-        return Alignment(ends[rows, chosen], starts[rows, chosen], states.counts[chosen])
+        return Alignment(ends[rows, chosen], starts[rows, chosen], states.counts[chosen], blank)
+
+
+def no_pause(blank: np.ndarray, cost: float) -> np.ndarray:
+    """Return what no pause costs, from 0 to ``-cost``, given the log-likelihood ratio that all was blank."""
+    return cost * np.expm1(blank)
+
+
+def after(blank: np.ndarray) -> np.ndarray:
+    """Return for each frame how likely the next ones are all blank; after the last comes silence."""
+    later = np.append(blank[1:], np.zeros(_AFTER))
+    return np.lib.stride_tricks.sliding_window_view(later, _AFTER).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -188,11 +205,12 @@ class AlignmentScoring:
     """Turns alignments into log-odds; its constants belong to a model.
 
     The log-odds are ``ratio * r + symbols * n - level * l + bias``, at most ``most``, with an alignment's
-    log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. The
-    log-odds that a clip of half a minute at most is the keyword and nothing else are the logits of
-    ``WholeClip`` plus ``whole``, where the model has that constant (at most its ``against_none``): with no
-    other speech around it, less of a sign is enough. An alignment begins and ends at the peaks of symbols:
-    its event begins ``lead_s`` earlier and ends ``tail_s`` later.
+    log-likelihood ratio ``r`` (after costs), its number of symbols ``n``, and the keyword's level ``l``. An
+    event's are lower by the cost of no pause after the keyword, at most ``ratio * pause``. The log-odds that
+    a clip of half a minute at most is the keyword and nothing else are the logits of ``WholeClip`` plus
+    ``whole``, where the model has that constant (at most its ``against_none``): with no other speech around
+    it, less of a sign is enough. An alignment begins and ends at the peaks of symbols: its event begins
+    ``lead_s`` earlier and ends ``tail_s`` later.
     """
 
     bias: float
@@ -216,16 +234,26 @@ class AlignmentScoring:
         fit = self.ratio * found.ratio + self.symbols * found.symbols - self.level * level
         return np.asarray(np.minimum(fit + self.bias, self.most))
 
+    def followed(self, log_odds: np.ndarray, blank: np.ndarray) -> np.ndarray:
+        """Return log-odds with the cost of no pause after the keyword (``no_pause``)."""
+        return np.asarray(log_odds + self.ratio * no_pause(blank, self.pause))
+
+    def best(self, spotted: "Spotted") -> np.ndarray:
+        """Return the highest log-odds of each keyword, ``(n_keywords,)``, as if silence came next."""
+        return np.asarray(self.followed(spotted.logits, after(spotted.blank)[:, None]).max(axis=0))
+
 
 @dataclass(frozen=True)
 class Spotted:
     """The scores of keywords that end in some frames.
 
-    ``logits`` are ``(n_frames, n_keywords)`` log-odds, ``start`` the frames in which their alignments begin.
+    ``logits`` are ``(n_frames, n_keywords)`` log-odds, ``start`` the frames in which their alignments begin,
+    ``blank`` the log-likelihood ratio of blank in each frame, ``(n_frames,)``.
     """
 
     logits: np.ndarray
     start: np.ndarray
+    blank: np.ndarray
 
 
 class KeywordSpotter:
@@ -246,7 +274,7 @@ class KeywordSpotter:
     def push(self, log_probs: np.ndarray) -> Spotted:
         """Take the next frames ``(n_frames, n_symbols)``."""
         found = self._aligner.push(log_probs)
-        return Spotted(self._scoring.log_odds(found, self._level), found.start)
+        return Spotted(self._scoring.log_odds(found, self._level), found.start, found.blank)
 
 
 def ordinary_level(

@@ -55,10 +55,8 @@ class Speech:
 
     def logits(self, windows: Sequence[np.ndarray], bank: LabelBank) -> list[np.ndarray]:
         """Return per window the log-odds ``(1, n_labels)`` that each keyword is somewhere in it."""
+        keywords, how = own_bank(bank, KeywordBank).keywords, self.scoring
         return [
-            KeywordSpotter(own_bank(bank, KeywordBank).keywords, self.scoring)
-            .push(frames)
-            .logits.max(axis=0, keepdims=True)
-            .astype(np.float32)
+            how.best(KeywordSpotter(keywords, how).push(frames)).astype(np.float32)[None]
             for frames in self.log_probs(windows)
         ]
