@@ -5,8 +5,8 @@
 Writes ``statistics.json`` and ``common_words.txt`` into the folder of nano-keyword.
 
 False alarms: some 230 keywords that are not said (common words, rare ones, pairs, "hey ..."; none of them
-held out) are listened for in the spoken commands. The curve is fitted on every second one of the recordings
-and tested on the others, and on recorded phrases by other people. Misses: what is known to be said in the
+held out) are listened for in the spoken commands and in recorded phrases by other people. The curve is fitted
+on every second one of the recordings and tested on the others, of either kind. Misses: what is known to be said in the
 other commands, which nothing was learned from (``keyword_people``), and the recorded phrases of ``CHOOSING``;
 every phrase counts the same. They are tested on the recorded digits.
 
@@ -205,12 +205,13 @@ def main() -> None:
         listen(options.data, path)
     with np.load(path) as file:
         kept = dict(file)
-    events, symbols, hours = kept["commands"], kept["symbols"], float(kept["commands_h"])
-    fitted_on = events[:, 0].astype(int) % 2 == 0
-    alarm_curve = fit_alarms(events[fitted_on], symbols, hours / 2)
+    symbols, kinds = kept["symbols"], ("commands", "phrases")
+    half_h = {kind: float(kept[f"{kind}_h"]) / 2 for kind in kinds}
+    fitted_on, others = ({kind: kept[kind][kept[kind][:, 0] % 2 == odd] for kind in kinds} for odd in (0, 1))
+    alarm_curve = fit_alarms(np.concatenate([*fitted_on.values()]), symbols, sum(half_h.values()))
     miss_curve = fit_misses(kept["spoken"])
-    report("other commands", alarm_curve, events[~fitted_on], symbols, hours / 2)
-    report("recorded phrases", alarm_curve, kept["phrases"], symbols, float(kept["phrases_h"]))
+    for kind in kinds:
+        report(f"other {kind}", alarm_curve, others[kind], symbols, half_h[kind])
     for name in ("spoken", "digits"):
         n, best = kept[name][:, 1], kept[name][:, 2]
         for threshold in (-2.0, 0.0, 2.0):
