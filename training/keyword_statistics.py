@@ -6,9 +6,9 @@ Writes ``statistics.json`` and ``common_words.txt`` into the folder of nano-keyw
 
 False alarms: some 230 keywords that are not said (common words, rare ones, pairs, "hey ..."; none of them
 held out) are listened for in the spoken commands and in recorded phrases by other people. The curve is fitted
-on every second one of the recordings and tested on the others, of either kind. Misses: what is known to be said in the
-other commands, which nothing was learned from (``keyword_people``), and the recorded phrases of ``CHOOSING``;
-every phrase counts the same. They are tested on the recorded digits.
+on every second one of the recordings and tested on the others, of either kind. Misses: what is known to be
+said in the other commands, which nothing was learned from (``keyword_people``), and the recorded phrases of
+``CHOOSING``; every phrase counts the same. They are tested on the recorded digits.
 
 What was heard is kept in the work folder, since listening takes a while.
 """
