@@ -175,13 +175,13 @@ class Aligner:
 
 def no_pause(blank: np.ndarray, cost: float) -> np.ndarray:
     """Return what no pause costs, from 0 to ``-cost``, given the log-likelihood ratio that all was blank."""
-    return cost * np.expm1(blank)
+    return np.asarray(cost * np.expm1(blank))
 
 
 def after(blank: np.ndarray) -> np.ndarray:
     """Return for each frame how likely the next ones are all blank; after the last comes silence."""
     later = np.append(blank[1:], np.zeros(_AFTER))
-    return np.lib.stride_tricks.sliding_window_view(later, _AFTER).sum(axis=1)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(later, _AFTER).sum(axis=1))
 
 
 @dataclass(frozen=True)
