@@ -1,6 +1,6 @@
 """Compare zsaudio with the reference implementation of each model family, on real audio.
 
-    python benchmarks/exactness.py                     # the table of docs/models.md; half an hour
+    python benchmarks/exactness.py                     # the table of docs/models.md; an hour
     python benchmarks/exactness.py --only nano ast     # some families
     python benchmarks/exactness.py --longest 30        # without the clips of ten minutes
 
