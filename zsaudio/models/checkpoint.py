@@ -8,6 +8,7 @@ transformers' settings are as before afterwards.
 import contextlib
 import hashlib
 import json
+import logging
 import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Kind:
 
 
 CLAP = Kind("CLAP", ("clap",), "--model nano, the bundled one")
+log = logging.getLogger("zsaudio")
 
 
 def find_checkpoint(source: str, kind: Kind = CLAP) -> Path:
@@ -59,12 +61,7 @@ def read_config(source: str) -> dict[str, Any]:
     """
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        from huggingface_hub import hf_hub_download
-
-        try:
-            folder = Path(hf_hub_download(source, "config.json")).parent
-        except (OSError, ValueError) as error:
-            raise _unavailable(source, error, "--model nano, the bundled one") from error
+        folder = _config_from_hub(source)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -125,6 +122,32 @@ def importing_transformers() -> Iterator[None]:
         ) from error
 
 
+def _config_from_hub(source: str) -> Path:
+    """Return the folder of the ``config.json`` of a Hugging Face repository, downloaded if need be."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return Path(hf_hub_download(source, "config.json", local_files_only=True)).parent
+        log.warning("%s is not on this computer: asking the Hugging Face hub for it", source)
+        with _hub_hushed():
+            return Path(hf_hub_download(source, "config.json")).parent
+    except (OSError, ValueError) as error:
+        raise _unavailable(source, error, "--model nano, the bundled one") from error
+
+
+@contextlib.contextmanager
+def _hub_hushed() -> Iterator[None]:
+    """Keep the hub's library from writing two lines about each attempt to reach it."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _from_hub(source: str, kind: Kind) -> Path:
     """Return the snapshot of a Hugging Face repository, downloaded if need be."""
     from huggingface_hub import snapshot_download
@@ -136,7 +159,8 @@ def _from_hub(source: str, kind: Kind) -> Path:
             _check(folder, kind)
             return folder
         for weights in _WEIGHTS:
-            folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", weights]))
+            with _hub_hushed():
+                folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.txt", weights]))
             if _weights(folder):
                 break
         return folder
@@ -180,17 +204,17 @@ def _quiet() -> Iterator[None]:
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
     from transformers import utils
 
-    logging: Any = utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    theirs: Any = utils.logging
+    verbosity, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
     no_hub_bars = are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # huggingface_hub's too
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()  # huggingface_hub's too
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        theirs.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            theirs.enable_progress_bar()
             if no_hub_bars:
                 disable_progress_bars()
 
