@@ -8,7 +8,7 @@ import pytest
 from conftest import Run
 from fragile_maker import FragileMaker, check, check_limit
 
-from zsaudio.errors import MissingExtraError, OptionError
+from zsaudio.errors import MissingExtraError, ModelError, OptionError
 from zsaudio.ray import detect_dataset, embed_dataset, tag_dataset
 from zsaudio.ray.pools import RayPool
 from zsaudio.recognizer import Recognizer
@@ -63,6 +63,21 @@ def test_actors_of_ray(local_ray: None) -> None:
     try:
         check(pool, "actor died")
         check_limit(pool)
+    finally:
+        pool.close()
+
+
+def test_a_cluster_that_is_lost_is_noticed(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    pool = RayPool(1, FragileMaker, num_cpus=0.5)
+    try:
+        pool.start(0)
+        pool.submit(0, "hang")
+        assert pool.wait(0.1) == []
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
+        with pytest.raises(ModelError, match="Ray has no computer left; start it again"):
+            pool.wait(0.1)
     finally:
         pool.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from zsaudio.archive.archive import Archive
 from zsaudio.errors import AudioError, ModelError
-from zsaudio.ray.pools import Died, Pool
+from zsaudio.ray.pools import PATIENCE_S, Died, Pool
 from zsaudio.ray.runs import DEATHS, set_aside
 from zsaudio.results import Embeddings
 
@@ -78,7 +78,7 @@ def heard_by(pool: Pool, paths: Sequence[str]) -> Iterator[Embeddings]:
             process, job = idle.pop(), jobs.popleft()
             busy[process] = job
             pool.submit(process, "hear", [paths[number] for number in job.numbers])
-        for process, answer in pool.wait():
+        for process, answer in pool.wait(PATIENCE_S):
             job = busy.pop(process)
             idle.append(process)
             if isinstance(answer, Died):

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Protocol
 
-from zsaudio.errors import OptionError, ZsaudioError
+from zsaudio.errors import ModelError, OptionError, ZsaudioError
 
 CONNECT_S = 10.0  # to reach a cluster
+PATIENCE_S = 60.0  # without an answer, before one looks what is wrong
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,8 @@ class RayPool:
         from ray.exceptions import RayError, RayTaskError
 
         ready, _ = ray.wait(list(self._answers), timeout=self._clock.wait_s(timeout))
+        if not ready and not any(node["Alive"] for node in ray.nodes()):  # Ray itself would wait for ever
+            raise ModelError("Ray has no computer left; start it again: the same command goes on")
         answers: list[tuple[int, Any]] = []
         for one in ready:
             answer: Any

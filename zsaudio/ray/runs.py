@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from zsaudio.errors import ModelError
 from zsaudio.ray.manifest import Manifest
 from zsaudio.ray.planning import Unit
-from zsaudio.ray.pools import Died, Pool
+from zsaudio.ray.pools import PATIENCE_S, Died, Pool
 from zsaudio.ray.shards import Loaded, Staged
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DEATHS = 3
-_PATIENCE_S = 60.0
 
 
 def set_aside(died: Died) -> str:
@@ -105,9 +104,9 @@ class Run:
             for number in range(self._pool.n):
                 self._load(number)
             while self._busy or self._again or self._has_more:
-                answers = self._pool.wait(_PATIENCE_S)
+                answers = self._pool.wait(PATIENCE_S)
                 if not answers and not self._is_started:
-                    self._warn(f"no process has loaded its models in {_PATIENCE_S:g} s; waiting")
+                    self._warn(f"no process has loaded its models in {PATIENCE_S:g} s; waiting")
                 for number, answer in answers:
                     if (staged := self._take(number, answer)) is not None:
                         yield staged
