@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 import soundfile
 from clap_checkpoint import save_clap_checkpoint
+from hypothesis import settings
 
 import zsaudio.cli
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, own_bank
 from zsaudio.models.registry import load_model
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
