@@ -28,7 +28,7 @@ def test_what_is_in_the_cache_is_read_without_asking_the_hub(
     assert asked == [("some/model", "config.json", {"local_files_only": True})]
 
 
-def test_without_a_connection_there_are_two_lines(
+def test_without_a_connection_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def download(source: str, name: str, local_files_only: bool = False) -> str:
@@ -40,4 +40,4 @@ def test_without_a_connection_there_are_two_lines(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with pytest.raises(ModelError, match=r"'some/model' is neither.*\(no route to host\): check the name"):
         read_config("some/model")
-    assert caplog.messages == ["some/model is not on this computer: asking the Hugging Face hub for it"]
+    assert caplog.messages == []  # what the hub's library says of every attempt is left out

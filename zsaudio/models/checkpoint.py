@@ -129,7 +129,7 @@ def _config_from_hub(source: str) -> Path:
     try:
         with contextlib.suppress(FileNotFoundError):
             return Path(hf_hub_download(source, "config.json", local_files_only=True)).parent
-        log.warning("%s is not on this computer: asking the Hugging Face hub for it", source)
+        log.info("%s is not on this computer: asking the Hugging Face hub for it", source)
         with _hub_hushed():
             return Path(hf_hub_download(source, "config.json")).parent
     except (OSError, ValueError) as error:
