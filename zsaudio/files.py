@@ -3,14 +3,20 @@
 import csv
 import os
 import secrets
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import platformdirs
 
 from zsaudio.errors import DataError
 
-LISTS = (".parquet", ".csv", ".tsv", ".txt")  # how the names of lists of recordings end
+_LISTS = (".parquet", ".csv", ".tsv", ".txt")
 PARTIAL = ".partial"  # how the names of files end that are being written
+
+
+def kind_of_list(name: str) -> str:
+    """Return how the name of a list of recordings ends, a path's or a URL's; "" for anything else."""
+    suffix = PurePath(name.partition("?")[0]).suffix.lower()
+    return suffix if suffix in _LISTS else ""
 
 
 def cache_folder() -> Path:

@@ -15,7 +15,7 @@ import typer
 from zsaudio.cli import common
 from zsaudio.cli.progress import show_progress
 from zsaudio.errors import OptionError
-from zsaudio.files import LISTS
+from zsaudio.files import kind_of_list
 
 if TYPE_CHECKING:
     from zsaudio.labels import LabelSet
@@ -150,7 +150,7 @@ def refuse(**given: Any) -> None:
 def file_of(output: str | None, labels_file: Path | None, inputs: Sequence[str]) -> Path | None:
     """Return the one file of ``--output``; raise OptionError if it is the labels', or an input a list."""
     for text in inputs:
-        if text.lower().endswith(LISTS):
+        if kind_of_list(text):
             raise OptionError(f"{text}: a list of recordings needs --jobs N or --ray ADDRESS, too")
     if output is None:
         return None

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from zsaudio.audio.reader import AUDIO_SUFFIXES
 from zsaudio.audio.sources import is_url
 from zsaudio.errors import OptionError
-from zsaudio.files import LISTS
+from zsaudio.files import kind_of_list
 from zsaudio.ray.shards import MTIME, SIZE
 from zsaudio.storage.locations import open_file, open_location, reason_of, retried, state_of
 
@@ -41,11 +41,11 @@ def read_inputs(found: Iterable[str]) -> tuple["pa.Schema", Iterator["pa.Table"]
     opened: list[tuple[str, pa.Schema, Iterator[pa.Table]]] = []
     plain: list[str] = []
     for text in found:
-        if not _is_list(text) and not is_url(text):
+        if not kind_of_list(text) and not is_url(text):
             plain.append(text)
             continue
         with _reading(text):
-            columns, tables = _list(text) if _is_list(text) else _under(text)
+            columns, tables = _list(text) if kind_of_list(text) else _under(text)
             first = next((table for table in tables if len(table)), None)
         if first is None:
             raise OptionError(f"{text}: lists no recordings")
@@ -85,7 +85,7 @@ def read_paths(found: Iterable[str]) -> tuple[list[str], dict[str, tuple[int, in
     paths: list[str] = []
     states: dict[str, tuple[int, int]] = {}
     for text in found:
-        if not _is_list(text) and not is_url(text):
+        if not kind_of_list(text) and not is_url(text):
             paths.append(text)
             continue
         schema, tables = read_inputs([text])
@@ -104,10 +104,6 @@ def read_paths(found: Iterable[str]) -> tuple[list[str], dict[str, tuple[int, in
     return paths, states
 
 
-def _is_list(text: str) -> bool:
-    return PurePath(text.partition("?")[0]).suffix.lower() in LISTS
-
-
 def _list(text: str) -> tuple["pa.Schema", Iterator["pa.Table"]]:
     """Open a list of recordings."""
     import pyarrow as pa
@@ -116,7 +112,7 @@ def _list(text: str) -> tuple["pa.Schema", Iterator["pa.Table"]]:
 
     files, path = open_file(text)
     file = retried(lambda: files.open_input_file(path))
-    suffix = PurePath(text.partition("?")[0]).suffix.lower()
+    suffix = kind_of_list(text)
     if suffix == ".txt":
         import io
 
