@@ -4,6 +4,7 @@
     python -m training.keyword_evaluate lengths --data DATA --work WORK      # words of few and many phonemes
                                                       (``--within``: inside sentences)
     python -m training.keyword_evaluate words --data DATA --work WORK        # recorded digits, at 8 kHz too
+    python -m training.keyword_evaluate sequence --data DATA --work WORK     # digits, one after another
     python -m training.keyword_evaluate few --data DATA --work WORK          # digits learned from recordings
     python -m training.keyword_evaluate quiet --data DATA --work WORK        # an hour without speech
     python -m training.keyword_evaluate delay --data DATA --work WORK        # from a word's end to its event
@@ -26,6 +27,8 @@ import torch
 
 import zsaudio
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE, Recordings, noises
+from zsaudio.detection.hysteresis import DetectionOptions
+from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet
 from zsaudio.learning.keywords import pronunciations
 from zsaudio.models.speech.alignment import AlignmentScoring, Keywords, KeywordSpotter, ordinary_level
@@ -192,6 +195,43 @@ def words(options: argparse.Namespace) -> None:
         )
 
 
+def sequence(options: argparse.Namespace) -> None:
+    """Detect recorded digits one after another, at several thresholds, where they compete and where not."""
+    model, rows = load(options), recorded_words(options.data, not options.choosing)
+    names, rng, at = sorted({word for _, word, _ in rows}), np.random.default_rng(0), 0.0
+    stream, truth = [], []
+    for i in rng.permutation(len(rows)):
+        path, word, _ = rows[i]
+        wave = zsaudio.load_audio(path, RATE)[0]
+        pause = np.zeros(int(RATE * rng.uniform(0.05, 0.4)), np.float32)
+        stream += [wave * np.float32(0.1 / np.sqrt(np.square(wave).mean())), pause]
+        truth.append((f"keyword: {word}", at - 0.1, at + len(wave) / RATE + 0.4))
+        at += (len(wave) + len(pause)) / RATE
+    noise = rng.normal(0, 0.001, sum(map(len, stream))).astype(np.float32)
+    (heard,) = model.log_probs([np.concatenate(stream) + noise])
+    labels = LabelSet([f"keyword: {name}" for name in names])
+    spotted = KeywordSpotter(model.embed_labels(labels).keywords, model.scoring).push(heard)
+    for threshold in (0.5, 0.3, 0.15, 0.05):
+        for compete in (False, True):
+            how = DetectionOptions(threshold=threshold)
+            detector = KeywordDetector(list(labels), how, model.scoring, model.frame_s, compete)
+            events = detector.push(spotted) + detector.flush()
+            hits = [
+                [
+                    i
+                    for i, (name, first, last) in enumerate(truth)
+                    if e.label == name and first < e.offset < last
+                ]
+                for e in events
+            ]
+            found = {i for hit in hits for i in hit}
+            how_said = "competing" if compete else "alone"
+            print(
+                f"threshold {threshold}, {how_said}: {len(found) / len(truth):.1%} of {len(truth)} words "
+                f"detected, {sum(not hit for hit in hits)} wrong events"
+            )
+
+
 def few(options: argparse.Namespace) -> None:
     """Name digits of people who were not enrolled: from 1 to 20 recordings of each, from text, from both."""
     import soxr
@@ -341,7 +381,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["naming", "lengths", "words", "few", "quiet", "delay", "speed"])
+    parser.add_argument(
+        "what", choices=["naming", "lengths", "words", "sequence", "few", "quiet", "delay", "speed"]
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="of a model, in place of the package's")

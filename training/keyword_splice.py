@@ -85,9 +85,10 @@ def main() -> None:
             continue
         # a phoneme begins halfway from the spike before, but earlier, as its own spike is late
         late = (before - after) // 2
-        edges = [at[0] - before, *((at[1:] + at[:-1]) // 2 - late), at[-1] + after]
+        edges = np.array([at[0] - before, *((at[1:] + at[:-1]) // 2 - late), at[-1] + after])
+        edges = edges.clip(0, item.samples).tolist()
         if all(b - a > RATE // 50 for a, b in pairwise(edges)):
-            cuts[item.voice] = [int(min(max(0, edge), item.samples)) for edge in edges]
+            cuts[item.voice] = edges
     (options.work / "cuts.json").write_text(json.dumps(cuts))
     print(f"{len(cuts)} of {len(recordings)} recordings can be cut")
 

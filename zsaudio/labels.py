@@ -323,7 +323,7 @@ def _check(label: Label, position: int) -> None:
             f"label {position} is an empty keyword: name the words, as in 'keyword: hey computer'"
         )
     if label.is_keyword and label.background:
-        raise LabelError(f"'{label.name}' cannot be background: keywords do not compete with other labels")
+        raise LabelError(f"'{label.name}' cannot be background: keywords do not compete with sounds")
     if (threshold := label.threshold) is not None:
         if isinstance(threshold, (bool, str)) or not hasattr(threshold, "__float__"):
             raise LabelError(f"threshold of '{label.name}' must be a number, not {_shown.repr(threshold)}")

@@ -113,3 +113,43 @@ def test_what_runs_on_does_not_hide_what_follows() -> None:
     )
     assert event.offset == pytest.approx(7 * FRAME_S)
     assert event.score == pytest.approx(0.731059)
+
+
+def two(
+    first: float, second: float, starts: tuple[int, int], *labels: str, compete: bool = True
+) -> list[str]:
+    """Return which of two keywords are reported, with peaks at frames 12 and 14."""
+    logits = np.full((20, 2), -9.0)
+    logits[12, 0], logits[14, 1] = first, second
+    both = Spotted(logits, np.tile(np.array(starts), (20, 1)), np.zeros(20))
+    found = KeywordDetector([Label(label) for label in labels], DetectionOptions(), HOW, FRAME_S, compete)
+    return [event.label for event in found.push(both) + found.flush()]
+
+
+@pytest.mark.parametrize(
+    ("scores", "starts", "labels", "reported"),
+    [
+        ((1.0, 3.0), (4, 4), ("keyword: two", "keyword: zero"), [1]),  # the better one was heard later
+        ((3.0, 1.0), (4, 4), ("keyword: two", "keyword: zero"), [0]),  # or earlier
+        ((3.0, 1.0), (4, 10), ("keyword: two", "keyword: zero"), [0]),  # three of five frames are shared
+        ((3.0, 1.0), (4, 11), ("keyword: two", "keyword: zero"), [0]),  # two of four
+        ((3.0, 1.0), (4, 12), ("keyword: two", "keyword: zero"), [0, 1]),  # one of three
+        (
+            (1.0, 3.0),
+            (4, 4),
+            ("keyword: two", "Keyword: two zero"),
+            [0, 1],
+        ),  # its words are among the other's
+        ((1.0, 3.0), (4, 4), ("keyword: for", "keyword: forward"), [1]),  # a part of a word is not a word
+        ((3.0, -1.0), (4, 4), ("keyword: zero", "keyword: two"), [0]),
+    ],
+)
+def test_keywords_compete(
+    scores: tuple[float, float], starts: tuple[int, int], labels: tuple[str, str], reported: list[int]
+) -> None:
+    assert two(*scores, starts, *labels) == [labels[i] for i in reported]
+
+
+def test_they_do_not_where_each_is_asked_for_by_itself() -> None:
+    labels = ("keyword: two", "keyword: zero")
+    assert two(1.0, 3.0, (4, 4), *labels, compete=False) == list(labels)

@@ -4,8 +4,10 @@ An event is a peak of a keyword's score at or above its threshold; it lasts from
 its end. It is reported when the score has not risen for ``SETTLE_S`` seconds. By then it is known whether a
 pause follows: the lack of one lowers the score, as does the lack of a pause before the keyword, since a word
 may be the beginning of a longer one. After an event, the same keyword can be detected again. An alignment
-that overlaps it counts only if its score is higher. Keywords do not compete: if one contains another, both
-are reported.
+that overlaps it counts only if its score is higher.
+
+The keywords of a label set compete: what shares half of its time with a keyword that fits better is not
+reported. One whose words are among the other's is: "hey computer" is heard as "computer", too.
 
 Conventions: frames are ``frame_s`` long and counted from the start of the stream; times are seconds.
 """
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zsaudio.detection.hysteresis import DetectionOptions
-from zsaudio.labels import Label
+from zsaudio.labels import KEYWORD_PREFIX, Label
 from zsaudio.models.speech.alignment import AlignmentScoring, Spotted
 from zsaudio.results import Event
 
@@ -34,10 +36,17 @@ class KeywordDetector:
         events of sounds.
     scoring, frame_s
         The model's.
+    compete
+        Whether the keywords compete.
     """
 
     def __init__(
-        self, labels: Sequence[Label], options: DetectionOptions, scoring: AlignmentScoring, frame_s: float
+        self,
+        labels: Sequence[Label],
+        options: DetectionOptions,
+        scoring: AlignmentScoring,
+        frame_s: float,
+        compete: bool = False,
     ) -> None:
         self._labels = [label.name for label in labels]
         thresholds, _ = options.thresholds(labels)
@@ -51,8 +60,11 @@ class KeywordDetector:
         self._best = np.full(n, -np.inf)  # the peak that may still be topped
         self._best_start, self._best_end = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._blank = np.zeros(n)  # log-likelihood ratio that all was blank since
-        self._free_from = np.zeros(n, np.int64)  # where the last event ended, and its score
+        # the last event: its score, its first frame, and the first after it
         self._reported = np.full(n, np.inf)
+        self._reported_start, self._free_from = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        words = [f" {name.casefold().removeprefix(KEYWORD_PREFIX).strip()} " for name in self._labels]
+        self._rivals = np.array([[compete and own not in other for other in words] for own in words])
 
     def push(self, spotted: Spotted) -> list[Event]:
         """Take the next frames; return the events that are final."""
@@ -84,9 +96,22 @@ class KeywordDetector:
         offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
         peak, self._best[k] = self._best[k], -np.inf
         log_odds = float(how.followed(peak, self._blank[k]))
-        if log_odds < self._least[k]:
+        if log_odds < self._least[k] or self._outdone(k, peak):
             return []
-        self._free_from[k], self._reported[k] = self._best_end[k] + 1, peak
+        self._reported[k] = peak
+        self._reported_start[k], self._free_from[k] = self._best_start[k], self._best_end[k] + 1
         if offset - onset < self._shortest_s:
             return []
         return [Event(onset, offset, self._labels[k], float(1 / (1 + np.exp(-log_odds))))]
+
+    def _outdone(self, k: int, peak: float) -> bool:
+        """Whether a rival with a higher score shares half of the frames of a keyword's peak."""
+        first, end = self._best_start[k], self._best_end[k] + 1
+        for scores, starts, ends in (
+            (self._best, self._best_start, self._best_end + 1),
+            (self._reported, self._reported_start, self._free_from),
+        ):
+            shared = np.minimum(ends, end) - np.maximum(starts, first)
+            if (self._rivals[k] & (scores > peak) & (2 * shared >= end - first)).any():
+                return True
+        return False

@@ -287,7 +287,7 @@ class KeywordListener:
         """Return a tracker for a new stream."""
         model = self._model
         spotter = KeywordSpotter(self._bank.keywords, model.scoring)
-        detector = KeywordDetector(self.labels, self._options, model.scoring, model.frame_s)
+        detector = KeywordDetector(self.labels, self._options, model.scoring, model.frame_s, compete=True)
         return KeywordTracker(spotter, detector, round(model.frame_s * model.sample_rate), model.sample_rate)
 
 
