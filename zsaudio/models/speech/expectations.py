@@ -40,5 +40,5 @@ def expectations(
 def _expected(promise: KeywordPromise, bank: KeywordBank, column: int, per_hour: float) -> Expected:
     symbols = shortest(bank, column)
     log_odds = promise.threshold(per_hour, symbols)
-    missed = promise.missed(promise.highest if log_odds is None else log_odds, symbols)
-    return Expected(per_hour, None if log_odds is None else score(log_odds), missed)
+    missed = promise.missed(min(log_odds, promise.highest), symbols)
+    return Expected(per_hour, None if log_odds > promise.highest else score(log_odds), missed)

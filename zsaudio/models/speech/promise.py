@@ -63,16 +63,13 @@ class KeywordPromise:
         """Return the promise of the statistics that come with a model."""
         return cls(Curve(**data["alarms"]), Curve(**data["misses"]), highest)
 
-    def threshold(self, per_hour: float, symbols: int) -> float | None:
-        """Return the threshold with so many false alarms per hour; None if no threshold is high enough."""
-        curve = self.alarms
-        needed = (math.log(per_hour) - curve.at(0.0, symbols)) / curve.threshold
-        return None if needed > self.highest else needed
+    def threshold(self, per_hour: float, symbols: int) -> float:
+        """Return the threshold with so many false alarms per hour; above ``highest``, no score reaches it."""
+        return (math.log(per_hour) - self.alarms.at(0.0, symbols)) / self.alarms.threshold
 
     def needed(self, bank: LabelBank, column: int, per_hour: float, smooth_s: float) -> float:
         """Return the threshold of a keyword of a bank; keywords are not smoothed."""
-        found = self.threshold(per_hour, shortest(own_bank(bank, KeywordBank), column))
-        return math.inf if found is None else found
+        return self.threshold(per_hour, shortest(own_bank(bank, KeywordBank), column))
 
     def missed(self, threshold: float, symbols: int) -> float:
         """Return the share of the times that somebody says the keyword and it is not detected."""
