@@ -17,12 +17,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.keyword_data import RATE, Spoken, spoken, trained
+from zsaudio.models.checksums import write_sums
 from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.nano_keyword import COHORT_STEP
 from zsaudio.models.speech.network import KeywordConfig
 from zsaudio.models.speech.pronunciation import WEIGHTS
 
 RECORDED = 5  # utterances of the cohort: of each recorded phrase, and of each kind of synthetic voices
+FILES = (
+    "cohort.npz",
+    "config.json",
+    "dictionary.gz",
+    "letters.safetensors",
+    "model.safetensors",
+    "common_words.txt",
+    "statistics.json",
+)
 SYNTHETIC = {"kokoro": 60, "espeak": 20, "flite": 10}
 
 
@@ -45,6 +55,11 @@ def save_cohort(state: dict[str, Tensor], data: Path, work: Path, path: Path) ->
     steps = np.round(np.concatenate(heard) / -COHORT_STEP).clip(0, 255).astype(np.uint8)
     np.savez_compressed(path, log_probs=steps, lengths=np.array(list(map(len, heard))))
     print(f"cohort: {len(heard)} utterances, {len(steps)} frames")
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of the files that are there."""
+    write_sums(folder, *(name for name in FILES if (folder / name).exists()))
 
 
 def main() -> None:
@@ -74,6 +89,7 @@ def main() -> None:
     scoring = asdict(AlignmentScoring(**json.loads(options.scoring)))
     config = {"model_type": "zsaudio-nano-keyword"} | asdict(KeywordConfig()) | {"scoring": scoring}
     (options.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    seal(options.folder)
     size = sum(path.stat().st_size for path in options.folder.iterdir() if path.suffix != ".md")
     print(f"{options.folder}: {size / 1e6:.2f} MB")
 

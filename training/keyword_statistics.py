@@ -28,6 +28,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 
 from training.keyword_data import BY_HAND, CHOOSING, HELD_OUT, RATE
 from training.keyword_evaluate import DIGITS
+from training.keyword_export import seal
 from zsaudio.detection.hysteresis import DetectionOptions
 from zsaudio.detection.keyword_peaks import KeywordDetector
 from zsaudio.labels import LabelSet
@@ -229,6 +230,7 @@ def main() -> None:
     target.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
     common = [word for word, _ in captions(options.data).most_common(COMMON) if len(word) > 1]
     (options.folder / "common_words.txt").write_text(" ".join(common) + "\n", encoding="utf-8")
+    seal(options.folder)
     print(rounded)
 
 
