@@ -235,16 +235,16 @@ class Rows:
         names, shares = zip(*((n, s) for n, s in options.sources if self.spoken.get(n)), strict=True)
         self._sources, self._shares = names, np.array(shares) / sum(shares)
 
-    def batch(self, size: int) -> tuple[np.ndarray, list[list[np.ndarray]]]:
-        """Return waveforms ``(size, samples)`` and the symbols of each utterance in each."""
+    def batch(self, size: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return waveforms ``(size, samples)`` and the symbols spoken in each."""
         made = [self.row() for _ in range(size)]
         return np.stack([wave for wave, _ in made]), [symbols for _, symbols in made]
 
-    def row(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return a waveform and the symbols of its utterances."""
+    def row(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a waveform and its symbols."""
         rng, options = self.rng, self.options
         length = int(options.seconds * RATE)
-        row, symbols = np.zeros(length, np.float32), []
+        row, symbols = np.zeros(length, np.float32), [np.zeros(0, np.int64)]
         at = int(rng.uniform(0, 0.6) * RATE)
         misses = 3 * int(rng.random() < options.silent)
         while misses < 3:
@@ -269,7 +269,7 @@ class Rows:
         if chance < options.telephone + options.codec:
             row = self._transmit(row, RATE // 2 if chance < options.telephone else RATE)
         row *= 10 ** (rng.uniform(-30, 8) / 20)
-        return np.clip(row, -1, 1), symbols
+        return np.clip(row, -1, 1), np.concatenate(symbols)
 
     def _pick(self) -> tuple[np.ndarray, np.ndarray]:
         rng, options = self.rng, self.options

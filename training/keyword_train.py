@@ -3,14 +3,12 @@
     python -m training.keyword_train --data DATA --work WORK [--steps 4000] [--start CHECKPOINT]
 
 Writes ``keyword.pt`` into the work folder every few hundred steps: the running average of the weights.
-The loss is connectionist temporal classification over rows of ``keyword_data``, and with ``--rivals`` also
-that of telling keywords from what resembles them (``keyword_rivals``).
+The loss is connectionist temporal classification over rows of ``keyword_data``.
 """
 
 import argparse
 import multiprocessing
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,7 @@ from torch import Tensor, nn
 
 from training.ema import Average
 from training.keyword_data import Rows
-from training.keyword_rivals import Rivals, rival_loss
-from training.keyword_text import Banned
 from training.optimizer import adamw, autocast, channels_last, set_rate
-from zsaudio.models.speech.nano_keyword import NanoKeyword
 from zsaudio.models.speech.network import SHORTEN, KeywordConfig, KeywordNetwork, warp
 
 WARP = 0.1  # the mel axis is stretched by up to so much, as vocal tracts differ
@@ -53,20 +48,6 @@ def make_rows(queue: "multiprocessing.Queue[Any]", data: Path, work: Path, seed:
         queue.put(rows.batch(size))
 
 
-def ctc_loss(log_probs: Tensor, utterances: Sequence[Sequence[np.ndarray]]) -> Tensor:
-    """Return the loss of connectionist temporal classification per phoneme.
-
-    ``log_probs`` are ``(batch, frames, symbols)``; ``utterances`` are the symbols of each row.
-    """
-    symbols = [torch.from_numpy(spoken) for own in utterances for spoken in own]
-    sizes = torch.tensor([sum(map(len, own)) for own in utterances])
-    lengths = torch.full((len(sizes),), log_probs.shape[1])
-    loss: Tensor = nn.functional.ctc_loss(
-        log_probs.transpose(0, 1), torch.cat(symbols), lengths, sizes, reduction="sum", zero_infinity=True
-    )
-    return loss / max(1, int(sizes.sum()))
-
-
 def train(options: argparse.Namespace) -> None:
     """Train, and write checkpoints."""
     torch.manual_seed(options.seed)
@@ -80,19 +61,16 @@ def train(options: argparse.Namespace) -> None:
     config = KeywordConfig()
     network = channels_last(KeywordNetwork(config))
     if options.start:
-        state = torch.load(options.start)["network"]
-        network.load_state_dict(state, strict=False)  # blocks that it lacks do nothing at first
+        network.load_state_dict(torch.load(options.start)["network"])
     average = Average(network, 0.998)
     optimizer = adamw(network.parameters(), options.rate, decay=0.02)
     rng = np.random.default_rng(options.seed)
-    rivals = Rivals(Banned(options.data / "keywords" / "heldout_words.txt").within, options.seed)
-    scoring = NanoKeyword().scoring
     print(sum(p.numel() for p in network.parameters()), "parameters", flush=True)
-    started, total, total_rivals, waited = time.monotonic(), 0.0, 0.0, 0.0
+    started, total, waited = time.monotonic(), 0.0, 0.0
     for step in range(1, options.steps + 1):
-        set_rate(optimizer, options.rate, step, options.steps, warm_up=min(200, options.steps // 10))
+        set_rate(optimizer, options.rate, step, options.steps, warm_up=200)
         asked = time.monotonic()
-        waves, utterances = queue.get()
+        waves, symbols = queue.get()
         waited += time.monotonic() - asked
         with torch.no_grad():
             mel = network.mel(torch.from_numpy(waves))[:, : waves.shape[1] // config.stride * SHORTEN]
@@ -100,32 +78,31 @@ def train(options: argparse.Namespace) -> None:
             mel = mask(warp(mel, factors), rng)
         with autocast(torch.device("cpu")):
             log_probs = network.frame_log_probs(mel)
-        loss = ctc_loss(log_probs, utterances)
-        total += loss.item()
-        if options.rivals:
-            against = rival_loss(log_probs, [rivals.choose(spoken) for spoken in utterances], scoring)
-            total_rivals += against.item()
-            loss = loss + options.rivals * against
+        lengths = torch.full((len(waves),), log_probs.shape[1])
+        targets = torch.tensor([len(s) for s in symbols])
+        loss = nn.functional.ctc_loss(
+            log_probs.transpose(0, 1),
+            torch.from_numpy(np.concatenate(symbols)),
+            lengths,
+            targets,
+            reduction="sum",
+            zero_infinity=True,
+        ) / max(1, int(targets.sum()))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimizer.step()
         average.update(network)
+        total += loss.item()
         if step % 50 == 0:
             spent = time.monotonic() - started
-            print(
-                f"step {step} loss {total / 50:.3f}, of rivals {total_rivals / 50:.3f}, "
-                f"{spent:.0f} s, waited {waited:.0f} s",
-                flush=True,
-            )
-            total = total_rivals = 0.0
-        if step % options.save == 0 or step == options.steps:
+            print(f"step {step} loss {total / 50:.3f} {spent:.0f} s, waited {waited:.0f} s", flush=True)
+            total = 0.0
+        if step % 250 == 0 or step == options.steps:
             minutes = (time.monotonic() - started) / 60
-            torch.save(
-                {"network": average.state, "step": step, "minutes": minutes},
-                options.work / f"{options.name}.tmp",
-            )
-            (options.work / f"{options.name}.tmp").replace(options.work / f"{options.name}.pt")
+            whole, part = options.work / f"{options.name}.pt", options.work / f"{options.name}.tmp"
+            torch.save({"network": average.state, "step": step, "minutes": minutes}, part)
+            part.replace(whole)
     maker.terminate()
 
 
@@ -141,8 +118,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", type=int, default=250, help="steps from one checkpoint to the next")
-    parser.add_argument("--rivals", type=float, default=0.0, help="weight of the loss that compares keywords")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--name", default="keyword", help="of the checkpoint")
     train(parser.parse_args())
