@@ -3,6 +3,7 @@
 import builtins
 import csv
 import io
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """Keep the tests out of the user's cache, and off the network."""
     monkeypatch.setenv("ZSAUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def usual_log() -> None:
+    """Undo what ``--quiet`` or ``--verbose`` in another test did to the package's log."""
+    logging.getLogger("zsaudio").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
