@@ -17,6 +17,7 @@ import numpy as np
 from zsaudio.detection.scoring import to_scores
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.base import EmbeddingBank, Encoder, LabelBank
+from zsaudio.models.likeness import directions
 
 STRENGTH, SHARPNESS = 10.0, 5.5
 _CHUNK = 4096  # rows that are made float32 together: they stay in a CPU's cache
@@ -87,7 +88,9 @@ class Scorer:
         self._bank: LabelBank | None = model.embed_labels(query.labels) if query.labels is not None else None
         self._background = np.array([label.background for label in query.labels or [Label("-")]])
         self._keys = [
-            (_unit(keys), sign) for keys, sign in ((query.like, 1), (query.unlike, -1)) if len(keys)
+            (directions(keys, model), sign)
+            for keys, sign in ((query.like, 1), (query.unlike, -1))
+            if len(keys)
         ]
 
     @property
@@ -130,7 +133,7 @@ class Scorer:
         else:
             (logits,) = self._model.compare([frames], self._bank)
         if self._keys:
-            unit = _unit(frames)
+            unit = directions(frames, self._model)
             gain = sum(sign * likeness(unit, keys) for keys, sign in self._keys)
             logits = logits + np.where(self._background, 0.0, np.asarray(gain)[:, None])
         return to_scores(logits, self._background)[:, ~self._background]
@@ -140,10 +143,6 @@ def likeness(unit: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Return the log-odds that the nearest of some sounds adds to unit vectors, ``(n_rows,)``."""
     nearest = (unit @ keys.T).max(axis=1)
     return np.asarray(STRENGTH * np.exp(-SHARPNESS * (1 - nearest)))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 _pool: list[ThreadPoolExecutor] = []

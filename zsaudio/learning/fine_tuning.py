@@ -21,6 +21,7 @@ from zsaudio.errors import OptionError
 from zsaudio.labels import Label, LabelSet
 from zsaudio.models.learned.adapted import Adapted
 from zsaudio.models.learned.descent import descend
+from zsaudio.models.likeness import directions
 
 LEARNING_RATE = 1e-3  # as in the paper's code
 DECAY = 0.01
@@ -76,7 +77,7 @@ class _Cache(nn.Module):
     def __init__(self, model: Adapted, owners: Tensor, own: Tensor) -> None:
         super().__init__()
         self.strength, self.sharpness = model.strength, model.sharpness
-        self.examples = torch.from_numpy(np.array(model.keys, np.float32))
+        self.examples = torch.from_numpy(directions(model.keys, model))
         self.keys = nn.Parameter(self.examples.clone())
         self.owners, self.own = owners, own
         of_label = owners == torch.arange(own.shape[1])[:, None]  # (n_labels, n_keys)

@@ -3,9 +3,10 @@
 Training-free, after Tip-Adapter (Zhang et al., ECCV 2022, equations 4-5) and Treff (Liang et al., 2023): the
 examples' audio embeddings are keys, their labels are values. The log-odds of a label with examples become
 ``base_weight * base_logit + strength * exp(-sharpness * (1 - cosine)) + bias``, with the cosine of its
-nearest example; every other label has exactly the logits that it had. The nearest example counts, not the sum
-over examples as in the papers, so that scores do not grow with the number of examples. A *counter-example* of
-a label, a sound that was taken for it and is none, takes away as much in the same way.
+nearest example (``zsaudio.models.likeness``); every other label has exactly the logits that it had. The
+nearest example counts, not the sum over examples as in the papers, so that scores do not grow with the number
+of examples. A *counter-example* of a label, a sound that was taken for it and is none, takes away as much in
+the same way.
 
 Conventions: keys are unit vectors ``(n_examples, n)``, the mean embedding of an example's frames that count
 (``zsaudio.models.learned.loudness``) each; they are compared with the mean of such frames up to ``REACH_S``
@@ -24,6 +25,7 @@ from zsaudio.labels import LabelSet
 from zsaudio.models.base import Encoder, LabelBank, Model, own_bank
 from zsaudio.models.learned.folder import explain_damage, read_folder, write_folder
 from zsaudio.models.learned.loudness import OnEncoder, loud, loud_mean, loud_means
+from zsaudio.models.likeness import directions
 
 MODEL_TYPE = "zsaudio-adapted"
 REACH_S = 1.0
@@ -125,12 +127,12 @@ class Adapted(OnEncoder):
                 means, counts = loud_means(vectors, levels, self._reach)
             else:
                 means, counts = loud_mean(vectors, levels)[None], np.array([loud(levels).any()])
-            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+            means = directions(means, self)
             likeness = np.zeros_like(logits)
             for sign, keys, owned in ((1, self.keys, bank.keys), (-1, self.counter_keys, bank.counter_keys)):
                 if keys is None or not any(owned):
                     continue
-                near = np.exp(-self.sharpness * (1 - means @ keys.T))
+                near = np.exp(-self.sharpness * (1 - means @ directions(keys, self).T))
                 for label, numbers in enumerate(owned):
                     if numbers:
                         likeness[:, label] += sign * near[:, numbers].max(axis=1)

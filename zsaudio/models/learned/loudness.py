@@ -29,11 +29,12 @@ class OnEncoder(LogitsByComparing):
 
     base: Encoder
     sample_rate: int
+    parts: tuple[int, ...]  # see ``zsaudio.models.likeness``
     dim: int  # numbers in an embedding; the last is the level
 
     def __post_init__(self) -> None:
         """Take from the encoder what all learned models take from it."""
-        self.sample_rate = self.base.sample_rate
+        self.sample_rate, self.parts = self.base.sample_rate, getattr(self.base, "parts", ())
         self.dim = self.base.dim + (not isinstance(self.base, OnEncoder))
 
     def encode_audio(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -186,7 +186,7 @@ class Nano(LogitsByComparing):
         settings.pop("model_type", None)
         self.scale, self.bias = float(settings.pop("scale")), float(settings.pop("bias"))
         self.config = config = config_from_dict(settings, NanoConfig)
-        self.dim = config.dim
+        self.dim, self.parts = config.dim, (config.audioset, config.own)
         weights = load_file(folder / "model.safetensors")
         weights = {name: value.float() for name, value in weights.items()}
         weights["text.words.weight"] *= weights.pop("words.scale")
