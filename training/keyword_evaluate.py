@@ -197,15 +197,17 @@ def words(options: argparse.Namespace) -> None:
 
 def sequence(options: argparse.Namespace) -> None:
     """Detect recorded digits one after another, at several thresholds, where they compete and where not."""
+    from training.keyword_stream import Target, hit  # which needs this module
+
     model, rows = load(options), recorded_words(options.data, not options.choosing)
     names, rng, at = sorted({word for _, word, _ in rows}), np.random.default_rng(0), 0.0
-    stream, truth = [], []
+    stream, targets = [], []
     for i in rng.permutation(len(rows)):
         path, word, _ = rows[i]
         wave = zsaudio.load_audio(path, RATE)[0]
         pause = np.zeros(int(RATE * rng.uniform(0.05, 0.4)), np.float32)
         stream += [wave * np.float32(0.1 / np.sqrt(np.square(wave).mean())), pause]
-        truth.append((f"keyword: {word}", at - 0.1, at + len(wave) / RATE + 0.4))
+        targets.append(Target(f"keyword: {word}", at, at + len(wave) / RATE))
         at += (len(wave) + len(pause)) / RATE
     noise = rng.normal(0, 0.001, sum(map(len, stream))).astype(np.float32)
     (heard,) = model.log_probs([np.concatenate(stream) + noise])
@@ -215,20 +217,14 @@ def sequence(options: argparse.Namespace) -> None:
         for compete in (False, True):
             how = DetectionOptions(threshold=threshold)
             detector = KeywordDetector(list(labels), how, model.scoring, model.frame_s, compete)
-            events = detector.push(spotted) + detector.flush()
-            hits = [
-                [
-                    i
-                    for i, (name, first, last) in enumerate(truth)
-                    if e.label == name and first < e.offset < last
-                ]
-                for e in events
-            ]
-            found = {i for hit in hits for i in hit}
-            how_said = "competing" if compete else "alone"
+            found, wrong = set(), 0
+            for event in detector.push(spotted) + detector.flush():
+                own = {t.onset for t in targets if t.phrase == event.label and hit(event, t)}
+                found |= own
+                wrong += not own
             print(
-                f"threshold {threshold}, {how_said}: {len(found) / len(truth):.1%} of {len(truth)} words "
-                f"detected, {sum(not hit for hit in hits)} wrong events"
+                f"threshold {threshold}, {'competing' if compete else 'alone'}: "
+                f"{len(found) / len(targets):.1%} of {len(targets)} words detected, {wrong} wrong events"
             )
 
 

@@ -100,9 +100,9 @@ def train(options: argparse.Namespace) -> None:
             total = 0.0
         if step % 250 == 0 or step == options.steps:
             minutes = (time.monotonic() - started) / 60
-            whole, part = options.work / f"{options.name}.pt", options.work / f"{options.name}.tmp"
-            torch.save({"network": average.state, "step": step, "minutes": minutes}, part)
-            part.replace(whole)
+            path = options.work / f"{options.name}.pt"
+            torch.save({"network": average.state, "step": step, "minutes": minutes}, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(path)
     maker.terminate()
 
 

@@ -134,12 +134,7 @@ def two(
         ((3.0, 1.0), (4, 10), ("keyword: two", "keyword: zero"), [0]),  # three of five frames are shared
         ((3.0, 1.0), (4, 11), ("keyword: two", "keyword: zero"), [0]),  # two of four
         ((3.0, 1.0), (4, 12), ("keyword: two", "keyword: zero"), [0, 1]),  # one of three
-        (
-            (1.0, 3.0),
-            (4, 4),
-            ("keyword: two", "Keyword: two zero"),
-            [0, 1],
-        ),  # its words are among the other's
+        ((1.0, 3.0), (4, 4), ("keyword: two", "Keyword: two zero"), [0, 1]),  # its words are in the other
         ((1.0, 3.0), (4, 4), ("keyword: for", "keyword: forward"), [1]),  # a part of a word is not a word
         ((3.0, -1.0), (4, 4), ("keyword: zero", "keyword: two"), [0]),
     ],

@@ -63,8 +63,8 @@ class KeywordDetector:
         # the last event: its score, its first frame, and the first after it
         self._reported = np.full(n, np.inf)
         self._reported_start, self._free_from = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        words = [f" {name.casefold().removeprefix(KEYWORD_PREFIX).strip()} " for name in self._labels]
-        self._rivals = np.array([[compete and own not in other for other in words] for own in words])
+        self._compete = compete
+        self._words = [f" {name.casefold().removeprefix(KEYWORD_PREFIX).strip()} " for name in self._labels]
 
     def push(self, spotted: Spotted) -> list[Event]:
         """Take the next frames; return the events that are final."""
@@ -96,7 +96,7 @@ class KeywordDetector:
         offset = (float(self._best_end[k]) + 1) * frame_s + how.tail_s
         peak, self._best[k] = self._best[k], -np.inf
         log_odds = float(how.followed(peak, self._blank[k]))
-        if log_odds < self._least[k] or self._outdone(k, peak):
+        if log_odds < self._least[k] or (self._compete and self._outdone(k, peak)):
             return []
         self._reported[k] = peak
         self._reported_start[k], self._free_from[k] = self._best_start[k], self._best_end[k] + 1
@@ -112,6 +112,7 @@ class KeywordDetector:
             (self._reported, self._reported_start, self._free_from),
         ):
             shared = np.minimum(ends, end) - np.maximum(starts, first)
-            if (self._rivals[k] & (scores > peak) & (2 * shared >= end - first)).any():
+            better = np.flatnonzero((scores > peak) & (2 * shared >= end - first))
+            if any(self._words[k] not in self._words[other] for other in better):
                 return True
         return False

@@ -74,7 +74,8 @@ class Model(Protocol):
     context_s: float  # audio on either side of a frame that its logits depend on; 0: the whole window
     frame_s: float  # distance between frames; equals window_s where the model does not localise
     # A model without bounded context may name an ``overlap_s``, that of its windows in detection; else half.
-    # A model whose false alarms were measured has a ``promise`` (``zsaudio.models.promises``).
+    # A model whose false alarms were measured has a ``promise`` (``zsaudio.models.promises``); one whose
+    # embeddings have parts that rise and fall as a whole has their sizes, ``parts`` (``likeness.py``).
 
     def embed_labels(self, labels: LabelSet) -> LabelBank:
         """Compute what the model needs to know of the labels, once per label set."""

@@ -29,4 +29,5 @@ def directions(vectors: np.ndarray, model: object) -> np.ndarray:
     for size in getattr(model, "parts", ()):
         rows[:, first : first + size] -= rows[:, first : first + size].mean(axis=1, keepdims=True)
         first += size
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return rows

@@ -120,6 +120,11 @@ class Adapted(OnEncoder):
         The last is ``(n_frames,)`` booleans.
         """
         parts = [self.split(frames) for frames in embeddings]
+        compared = [
+            (sign, directions(keys, self).T, owned)
+            for sign, keys, owned in ((1, self.keys, bank.keys), (-1, self.counter_keys, bank.counter_keys))
+            if keys is not None and any(owned)
+        ]
         for (vectors, levels, _), logits in zip(
             parts, self.base.compare([part[2] for part in parts], bank.base), strict=True
         ):
@@ -129,10 +134,8 @@ class Adapted(OnEncoder):
                 means, counts = loud_mean(vectors, levels)[None], np.array([loud(levels).any()])
             means = directions(means, self)
             likeness = np.zeros_like(logits)
-            for sign, keys, owned in ((1, self.keys, bank.keys), (-1, self.counter_keys, bank.counter_keys)):
-                if keys is None or not any(owned):
-                    continue
-                near = np.exp(-self.sharpness * (1 - means @ directions(keys, self).T))
+            for sign, keys, owned in compared:
+                near = np.exp(-self.sharpness * (1 - means @ keys))
                 for label, numbers in enumerate(owned):
                     if numbers:
                         likeness[:, label] += sign * near[:, numbers].max(axis=1)
