@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -163,6 +164,18 @@ def test_a_built_in_set_takes_the_place_of_the_labels(visit: Page) -> None:
     visit.page.locator("#recordings-sets input").click()
     visit.page.get_by_role("option", name="@animals").click()
     visit.page.wait_for_function("document.querySelector('#recordings-labels textarea').value === '@animals'")
+
+
+def test_a_script_that_comes_late(visit: Page, night: Path) -> None:
+    def later(route: Any) -> None:
+        time.sleep(2)
+        route.continue_()
+
+    visit.page.route("**/page.js", later)
+    visit.page.reload()
+    visit.page.wait_for_selector("#files input[type=file]", state="attached")
+    visit.upload(night)
+    assert len(visit.rows(2)) == 2
 
 
 def test_dark_mode_is_readable(visit: Page, server: str, night: Path) -> None:

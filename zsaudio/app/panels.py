@@ -11,11 +11,16 @@ def status(said: str, name: str) -> gr.HTML:
 
 
 def drawn(function: str, name: str) -> gr.HTML:
-    """Return a part that a function of ``page.js`` draws, of the JSON that is its value."""
+    """Return a part that a function of ``page.js`` draws, of the JSON that is its value.
+
+    Each part imports the script (a browser loads it once), since Gradio draws the page before a script in its
+    head has come.
+    """
+    script = "import(new URL('zsaudio/static/page.js', document.baseURI))"
     return gr.HTML(
         "",
         html_template="<div></div>",
-        js_on_load=f"zsaudio.{function}(element, props, watch)",
+        js_on_load=f"{script}.then((page) => page.{function}(element, props, watch))",
         apply_default_css=False,
         elem_id=name,
     )

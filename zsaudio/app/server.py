@@ -14,10 +14,7 @@ from zsaudio.app.recordings_tab import recordings_tab
 from zsaudio.app.routes import routes
 from zsaudio.app.uploads import UploadsOnly
 
-_HEAD = """
-<link rel="stylesheet" href="zsaudio/static/page.css">
-<script src="zsaudio/static/page.js"></script>
-"""
+_HEAD = '<link rel="stylesheet" href="zsaudio/static/page.css">'
 _TITLE = (
     '<div class="zs-title"><h1>zsaudio</h1><p>Sounds and spoken words, named in plain English.{}</p></div>'
 )
