@@ -111,7 +111,7 @@ def main() -> None:
         def plain(network: Any) -> Callable[[Tensor], Any]:
             return lambda mel: network(mel[None, None], is_longer=NOT_LONGER).audio_embeds[0]
 
-        with mock.patch.object(cpu, "_Linear", Int8Linear):
+        with mock.patch.object(cpu, "Packed", Int8Linear):
             int8 = cpu.HtsatOnCpu(tower, torch.float32)
         variants: dict[str, Callable[[Tensor], Any]] = {
             "transformers, float32": plain(tower),

@@ -4,8 +4,8 @@
 that a result cannot depend on the batch and the activations of most blocks stay in the CPU's cache. It is two
 to three times as fast:
 
-- matrix products by oneDNN with weights packed beforehand (torch's default, MKL, runs float32 at half speed
-  on AMD with AVX-512), with bias, GELU and residual sum in the same pass;
+- matrix products by oneDNN with weights packed beforehand (``packed.py``), with bias, GELU and residual sum in
+  the same pass;
 - what depends on the weights only (position bias, masks of the shifted windows, orders of the tokens) is
   computed once instead of in every call;
 - a block takes a part of the windows at a time, and leaves the tokens in its order: the next one moves them
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zsaudio.models.device import has_onednn
+from zsaudio.models.packed import Packed
 
 log = logging.getLogger("zsaudio")
 
@@ -124,37 +124,6 @@ class HtsatOnCpu:
         return stretched.view(self._n_folds, self._side, len(mel)).transpose(1, 2).reshape(-1, self._side)
 
 
-class _Linear:
-    """A linear layer, optionally with a GELU or with a sum, in one pass."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, activation: str = "none"):
-        self._weight = weight.detach().to(dtype)
-        self._bias = None if bias is None else bias.detach().to(dtype)
-        self._activation = activation
-        # with AVX2, oneDNN's own GELU takes twice as long as torch's
-        self._separate = dtype == torch.float32 and torch.backends.cpu.get_cpu_capability() == "AVX2"
-        self._packed = has_onednn(dtype)
-        if self._packed:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, None)
-
-    def __call__(self, x: Tensor, add_to: Tensor | None = None) -> Tensor:
-        if not self._packed:
-            x = functional.linear(x, self._weight, self._bias)
-            x = functional.gelu(x) if self._activation == "gelu" else x
-            return x if add_to is None else x + add_to
-        multiply: Any = torch.ops.mkldnn._linear_pointwise
-        if self._activation == "gelu" and self._separate:
-            x = multiply(x, self._weight, self._bias, "none", [], "none")
-            torch.ops.aten.gelu_(x)
-            return x
-        result: Tensor = (
-            multiply(x, self._weight, self._bias, self._activation, [], "none")
-            if add_to is None
-            else multiply.binary(x, add_to, self._weight, self._bias, "add")
-        )
-        return result
-
-
 class _LayerNorm:
     def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype):
         self._shape, self._eps = norm.normalized_shape, norm.eps
@@ -180,13 +149,13 @@ class _Block:
         self._part = n_windows * self._window
         self._biases = torch.split(bias, n_windows * self._heads)
         parts = [attention.query, attention.key, attention.value]
-        self._qkv = _Linear(
+        self._qkv = Packed(
             torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]), dtype
         )
         out, up, down = block.attention.output.dense, block.intermediate.dense, block.output.dense
-        self._out = _Linear(out.weight, out.bias, dtype)
-        self._up = _Linear(up.weight, up.bias, dtype, activation="gelu")
-        self._down = _Linear(down.weight, down.bias, dtype)
+        self._out = Packed(out.weight, out.bias, dtype)
+        self._up = Packed(up.weight, up.bias, dtype, activation="gelu")
+        self._down = Packed(down.weight, down.bias, dtype)
         self._norm_before = _LayerNorm(block.layernorm_before, dtype)
         self._norm_after = _LayerNorm(block.layernorm_after, dtype)
 
@@ -222,7 +191,7 @@ class _Merge:
         squares = torch.arange(height * width).view(height // 2, 2, width // 2, 2).permute(0, 2, 3, 1)
         self._moves = _moves(before, squares.reshape(-1))
         self._norm = _LayerNorm(merge.norm, dtype)
-        self._reduce = _Linear(merge.reduction.weight, merge.reduction.bias, dtype)
+        self._reduce = Packed(merge.reduction.weight, merge.reduction.bias, dtype)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         if self._moves is not None:

@@ -38,6 +38,7 @@ from zsaudio.models.device import resolve_device
 from zsaudio.models.nano import yamnet
 from zsaudio.models.nano.promise import SoundPromise
 from zsaudio.models.nano.tower import Tower, TowerConfig, front_end
+from zsaudio.models.packed import pack
 from zsaudio.models.threads import shared_threads
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
@@ -202,6 +203,8 @@ class Nano(LogitsByComparing):
         for module in self.audio.modules():
             if isinstance(module, ConvBlock):
                 module.fuse()
+        if self.device.type == "cpu":
+            pack(self.audio)
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         statistics = folder / "statistics.json"

@@ -72,7 +72,11 @@ class Tower(nn.Module):
 
     def embed(self, mel: Tensor) -> Tensor:
         """Return embeddings ``(batch, frames // 16, dim)`` of log-mels."""
-        return normalize(self.out(self.drop(self.features(mel))).float(), dim=-1)
+        return self.place(self.features(mel))
+
+    def place(self, features: Tensor) -> Tensor:
+        """Return the embeddings of features."""
+        return normalize(self.out(self.drop(features)).float(), dim=-1)
 
     def log_mels(self, waveform: Tensor) -> Tensor:
         """Return log-mels of waveforms, whose number is a multiple of 16 and at least 64."""

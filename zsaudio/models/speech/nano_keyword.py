@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from zsaudio.models.bundled import Blank, config_from_dict, load_weights
 from zsaudio.models.device import resolve_device
+from zsaudio.models.packed import pack
 from zsaudio.models.speech.alignment import AlignmentScoring
 from zsaudio.models.speech.base import Speech
 from zsaudio.models.speech.network import KeywordConfig, KeywordNetwork
@@ -58,6 +59,8 @@ class NanoKeyword(Speech):
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
         load_weights(self.network, weights, folder)
         self.network.fuse()
+        if self.device.type == "cpu":
+            pack(self.network)
         self.network.to(self.device)
         self.pronounce = pronouncer(folder)
         with np.load(folder / "cohort.npz") as cohort:
