@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +29,10 @@ from training.ema import Average
 from training.imagenet import start_from_imagenet
 from training.nano_network import TrainedAudio
 from training.nano_text import load_text, sentences
-from training.optimizer import adamw, autocast, channels_last, set_rate
+from training.optimizer import adamw, autocast, channels_last, depthwise_in_float32, set_rate
 from training.scenes import KINDS, SceneOptions, Scenes, kind_and_family
 from training.semantic import fit_semantic, names
+from training.teacher import Pupil, Told
 from zsaudio.models.nano.tower import TowerConfig, as_image
 
 FROZEN = 4  # layers that stay as photographs made them, up to a quarter of the frames: half of the cost
@@ -60,6 +62,17 @@ class Run:
 
 SHIP = Run("ship", licences=FREE)
 INNER = Run("inner", folds=(1, 2, 3), unseen=tuple(partition(2)))
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Let a command line name a run."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--fold", type=int, help="leave this fold of ESC-50 out")
+    what.add_argument("--partition", type=int, help="leave the ten classes of this partition out")
+    what.add_argument("--ship", action="store_true", help="learn from free clips only, all folds")
+    what.add_argument(
+        "--inner", action="store_true", help="learn from folds 1-3 without the classes of partition 2"
+    )
 
 
 def choose_run(options: argparse.Namespace) -> Run:
@@ -168,6 +181,23 @@ def renormalise(layers: nn.Module, scenes: Scenes, device: torch.device, batches
         layers(as_image(mel))
 
 
+def begin(options: argparse.Namespace, scenes: Scenes, device: torch.device) -> tuple[TrainedAudio, Logits]:
+    """Return the network as the run starts with it: from photographs, or from a checkpoint."""
+    audio, logits = channels_last(TrainedAudio().to(device)), Logits().to(device)
+    if device.type == "cpu":
+        depthwise_in_float32(audio)
+    if options.start:
+        state = torch.load(options.start, map_location=device)
+        audio.load_state_dict(state["audio"], strict=False)
+        logits.load_state_dict(
+            {"scale": torch.tensor(state["scale"]).log(), "bias": torch.tensor(state["bias"])}
+        )
+    else:
+        start_from_imagenet(audio.body)
+        renormalise(audio.body[:FROZEN], scenes, device)
+    return audio, logits
+
+
 def train(options: argparse.Namespace, run: Run | None = None) -> None:
     """Train one run, by default the one that the options ask for, and write its checkpoint."""
     torch.manual_seed(options.seed)
@@ -179,19 +209,14 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
     scenes = Scenes(sounds, mels, SceneOptions(shares=tuple(options.shares)), options.seed)
     texts = Texts(sounds, run.unseen, options.data, options.work)
-    audio = channels_last(TrainedAudio().to(device))
-    logits = Logits().to(device)
-    if options.start:
-        state = torch.load(options.start, map_location=device)
-        audio.load_state_dict(state["audio"], strict=False)
-        logits.load_state_dict(
-            {"scale": torch.tensor(state["scale"]).log(), "bias": torch.tensor(state["bias"])}
-        )
-    else:
-        start_from_imagenet(audio.body)
-        renormalise(audio.body[:FROZEN], scenes, device)
+    audio, logits = begin(options, scenes, device)
     frozen = audio.body[:FROZEN].requires_grad_(False)
-    learned = [weight for weight in [*audio.parameters(), *logits.parameters()] if weight.requires_grad]
+    parts: list[nn.Module] = [audio, logits]
+    if options.teacher:
+        every_sound = esc50(options.data) + others(options.data, options.work)
+        pupil = Pupil(Told(options.data, options.work, every_sound), sounds, config.head).to(device)
+        parts.append(pupil)
+    learned = [weight for part in parts for weight in part.parameters() if weight.requires_grad]
     average = Average(audio, 0.998)
     optimizer = adamw(learned, options.rate, options.decay)
     audio.train()
@@ -200,12 +225,15 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     started, total = time.time(), torch.zeros((), device=device)
     for step in range(1, options.steps + 1):
         set_rate(optimizer, options.rate, step, options.steps, warm_up=50)
-        mel, indices = scenes.batch(options.batch)
+        mel, indices, begins = scenes.batch(options.batch)
         bank, true, counts = texts.bank(indices, scenes.rng)
         with autocast(device):
-            frames = audio.embed(torch.from_numpy(mel).to(device))
+            features = audio.features(torch.from_numpy(mel).to(device))
+            frames = audio.place(features)
         bank, true, counts = (part.to(device) for part in (bank, true, counts))
         loss = contrastive_loss(logits(frames.float(), bank), true, counts, options)
+        if options.teacher:
+            loss = loss + options.teacher * pupil(features.float(), indices, begins)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 2.0)
@@ -218,7 +246,7 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
             print(f"{log} {time.time() - started:.0f} s", flush=True)
             total.zero_()
         if step % 300 == 0 or step == options.steps:
-            state = {"audio": {name: value.cpu() for name, value in average.state.items()}}
+            state: dict[str, Any] = {"audio": {name: value.cpu() for name, value in average.state.items()}}
             state |= {"scale": logits.scale.exp().item(), "bias": logits.bias.item()}
             state |= {"run": run.name, "step": step, "minutes": (time.time() - started) / 60}
             torch.save(state, options.work / f"{options.tag or run.name}.pt")
@@ -244,13 +272,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("step", choices=["train", "finish"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--fold", type=int, help="leave this fold of ESC-50 out")
-    what.add_argument("--partition", type=int, help="leave the ten classes of this partition out")
-    what.add_argument("--ship", action="store_true", help="learn from free clips only, all folds")
-    what.add_argument(
-        "--inner", action="store_true", help="learn from folds 1-3 without the classes of partition 2"
-    )
+    add_runs(parser)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -267,11 +289,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="SHARE",
         help=f"of the kinds of sounds: {', '.join(KINDS)}",
     )
+    parser.add_argument("--teacher", type=float, default=0.0, help="weight of what the teacher says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--tag", help="name of the checkpoint, if not the run's")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.teacher and options.partition:
+        parser.error("the teacher has heard the classes that this run must not hear: leave --teacher out")
+    return options
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """The part of nano that knows AudioSet: YAMNet, and how its outputs become log-odds.
 
-    python -m training.nano_audioset --data DATA --work WORK
+    python -m training.nano_audioset --ship --data DATA --work WORK
 
 Nothing is learned here but two numbers a class, and two for all: a class's output is said in *spreads*, and
-one scale and bias turn spreads into log-odds. Both are measured on clips that the shipped weights may learn
-from. Writes ``audioset.pt`` into the work folder.
+one scale and bias turn spreads into log-odds. Both are measured on clips that the run may learn from. Writes
+``audioset-ship.pt`` (or of another run) into the work folder.
 """
 
 import argparse
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from training.data import FREE, esc50, others, read_waveform
+from training.data import others, read_waveform
 from training.mixtures import fit, mixtures
+from training.nano_audio import add_runs, choose_run
 from training.nano_names import ESC50, known_names
 from training.nano_text import load_text, sentences
 from training.yamnet import read_yamnet
@@ -64,14 +65,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
+    add_runs(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    run = choose_run(options)
     audio, names = load_yamnet(options.work)
-    free = [sound for sound in esc50(options.data) if sound.licence in FREE]
+    clips = [sound for sound in run.sounds(options.data, options.work) if sound.fold]
     with torch.inference_mode():
-        in_spreads(audio, [read_waveform(sound.path, yamnet.RATE) for sound in free])
+        in_spreads(audio, [read_waveform(sound.path, yamnet.RATE) for sound in clips])
         rng, strangers = np.random.default_rng(0), others(options.data, options.work)
-        waves, truth = mixtures(free, ESC50, MIXTURES, seed=1)
+        waves, truth = mixtures(clips, ESC50, MIXTURES, seed=1)
         waves += [
             read_waveform(strangers[i].path, yamnet.RATE)[: 5 * yamnet.RATE]
             for i in rng.choice(len(strangers), OTHERS, replace=False)
@@ -89,7 +92,8 @@ def main() -> None:
     state = {
         name: value for name, value in audio.state_dict().items() if name.startswith(("yamnet", "audioset"))
     }
-    torch.save({"audio": state, "names": names, "scale": scale, "bias": bias}, options.work / "audioset.pt")
+    found = {"audio": state, "names": names, "scale": scale, "bias": bias}
+    torch.save(found, options.work / f"audioset-{run.name}.pt")
     print(f"{len(names)} classes; log-odds are {scale} * spreads {bias:+}")
 
 

