@@ -22,7 +22,7 @@ from training.nano_names import ESC50, known_names
 from training.nano_text import load_text, sentences
 from training.yamnet import read_yamnet
 from zsaudio.models.nano import yamnet
-from zsaudio.models.nano.nano import HIGHEST, LOWEST, NanoAudio, NanoConfig, NanoText
+from zsaudio.models.nano.nano import HIGHEST, USUAL, NanoAudio, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, front_end, mel_filters
 
 MIXTURES, OTHERS = 800, 300  # scenes of which the scale and bias are fitted: of ESC-50, of other sounds
@@ -87,7 +87,7 @@ def main() -> None:
         encoder.names = sentences(text, [name for name, _ in known])
         encoder.table = one_hot(torch.tensor([sound for _, sound in known])).float()
         labels = encoder.weigh(sentences(text, ESC50)).T
-        outputs = [audioset(audio, wave).clamp(LOWEST, HIGHEST) @ labels for wave in waves]
+        outputs = [audioset(audio, wave).clamp(USUAL, HIGHEST) @ labels for wave in waves]
     scale, bias = (round(value, 4) for value in fit([own.numpy() for own in outputs], truth))
     state = {
         name: value for name, value in audio.state_dict().items() if name.startswith(("yamnet", "audioset"))

@@ -29,10 +29,11 @@ from training.nano_audio import Run, Texts, add_runs, choose_run, contrastive_lo
 from training.nano_audioset import load_yamnet
 from training.nano_evaluate import Checkpoint
 from training.nano_names import ESC50, nearest_classes, own_sounds
+from training.nano_stress import changed
 from training.optimizer import adamw, set_rate
 from zsaudio.detection.scoring import pool_frames
 from zsaudio.evaluation.metrics import average_precision
-from zsaudio.models.nano.nano import HIGHEST, LOWEST, NanoAudio, logarithm
+from zsaudio.models.nano.nano import NanoAudio, logarithm
 from zsaudio.models.nano.yamnet import FEATURES
 
 SECONDS = 5
@@ -155,7 +156,8 @@ def learn(run: Run, options: argparse.Namespace) -> nn.Linear:
 def choose(options: argparse.Namespace) -> None:
     """Print accuracy and precision on fold 4 for shares of the own network, the features and AudioSet.
 
-    Scale and bias are fitted on the mixtures.
+    Accuracy also in noise 10 dB below the clips and over a telephone. Scale and bias are fitted on the
+    mixtures.
     """
     model, (audio, classes) = Checkpoint(options.work / "inner.pt", options.work), load_yamnet(options.work)
     audioset = torch.load(options.work / "audioset-inner.pt")
@@ -171,23 +173,22 @@ def choose(options: argparse.Namespace) -> None:
         heard = audio.features(torch.from_numpy(wave)[None])[0]
         own = model.scale * (model.encode_audio([wave])[0] @ text.T) + model.bias
         by_features = logarithm(heard) @ state["weight"][rows].T + state["bias"][rows]
-        spreads = audio.audioset_rows(heard).clamp(LOWEST, HIGHEST) @ near
+        spreads = audio.classes(heard) @ near
         return own, by_features.numpy(), audioset["scale"] * spreads.numpy()
 
     mixed, truth = mixtures(clips, seen, 400, seed=0)
-    parts = [outputs(wave) for wave in [read_waveform(clip.path, RATE) for clip in clips] + mixed]
+    kinds = changed([read_waveform(clip.path, RATE) for clip in clips])
+    parts = {kind: [outputs(wave) for wave in waves] for kind, waves in {**kinds, "mixed": mixed}.items()}
     right = np.array([seen.index(clip.category) for clip in clips])
-    for shares in product((1.0,), (0.0, 0.5, 0.7, 1.0), (0.0, 1 / 3, 1 / 2, 2 / 3)):
-        sums = [np.tensordot(shares, np.stack(own), 1) for own in parts]
-        pooled = np.stack([pool_frames(own) for own in sums])
-        named, precision = (
-            pooled[: len(clips)].argmax(1) == right,
-            average_precision(pooled[len(clips) :], truth),
-        )
-        scale, bias = fit([np.asarray(own, np.float32) for own in sums[len(clips) :]], truth)
+    for shares in product((1.0,), (0.0, 0.3, 0.5, 0.7, 1.0), (0.0, 0.2, 1 / 3, 1 / 2)):
+        sums = {kind: [np.tensordot(shares, np.stack(o), 1) for o in own] for kind, own in parts.items()}
+        pooled = {kind: np.stack([pool_frames(o) for o in own]) for kind, own in sums.items()}
+        named = ", ".join(f"{kind} {(pooled[kind].argmax(1) == right).mean():.2%}" for kind in kinds)
+        precision = np.nanmean(average_precision(pooled["mixed"], truth))
+        scale, bias = fit([np.asarray(own, np.float32) for own in sums["mixed"]], truth)
         print(
-            f"own {shares[0]}, features {shares[1]}, AudioSet {shares[2]:.2f}: {named.mean():.2%}, mixtures "
-            f"{np.nanmean(precision):.3f}; --scale {scale:.3f} --bias {bias:.3f}",
+            f"own {shares[0]}, features {shares[1]}, AudioSet {shares[2]:.2f}: {named}, mixtures "
+            f"{precision:.3f}; --scale {scale:.3f} --bias {bias:.3f}",
             flush=True,
         )
 

@@ -71,12 +71,9 @@ def telephone(wave: np.ndarray) -> np.ndarray:
     return np.asarray(resample(narrow, 8000, RATE), np.float32)
 
 
-def report_noise(options: argparse.Namespace) -> None:
-    """Print accuracy in noise and over a telephone."""
-    sounds, names = held_out(options.data)
-    nano, rng = Nano(), np.random.default_rng(0)
-    truth = np.array([names.index(sound.category) for sound in sounds])
-    waves = [read_waveform(sound.path, RATE) for sound in sounds]
+def changed(waves: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """Return clips as they are, over a telephone, and in noise of each colour, by kind."""
+    rng = np.random.default_rng(0)
     kinds = {"clean": waves, "telephone": [telephone(wave) for wave in waves]}
     for colour, slope in COLOURS.items():
         noisy = []
@@ -84,8 +81,15 @@ def report_noise(options: argparse.Namespace) -> None:
             level = np.sqrt(np.square(wave).mean()) * 10 ** (-NOISE_DB / 20)
             noisy.append(wave + np.float32(level) * coloured(rng, len(wave), slope))
         kinds[f"{colour} noise {NOISE_DB:g} dB below"] = noisy
-    for kind, changed in kinds.items():
-        print(f"{kind}: {accuracy(classify(nano, changed, names), truth):.1%} of {len(truth)}")
+    return kinds
+
+
+def report_noise(options: argparse.Namespace) -> None:
+    """Print accuracy in noise and over a telephone."""
+    sounds, names = held_out(options.data)
+    nano, truth = Nano(), np.array([names.index(sound.category) for sound in sounds])
+    for kind, waves in changed([read_waveform(sound.path, RATE) for sound in sounds]).items():
+        print(f"{kind}: {accuracy(classify(nano, waves, names), truth):.1%} of {len(truth)}")
 
 
 def report_synonyms(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Dense layers on a CPU, with weights that oneDNN packs beforehand, and what follows them in the same pass.
 
-They compute what torch's own layers do, up to rounding. These multiply by MKL, which runs float32 at half speed
-on AMD with AVX-512, and pass over the result once more for an activation.
+They compute what torch's own layers do, up to rounding. Those multiply by MKL, which is slower than oneDNN on
+AMD with AVX-512, and pass over the result once more for an activation.
 """
 
 from typing import Any

@@ -4,8 +4,8 @@
 that a result cannot depend on the batch and the activations of most blocks stay in the CPU's cache. It is two
 to three times as fast:
 
-- matrix products by oneDNN with weights packed beforehand (``packed.py``), with bias, GELU and residual sum in
-  the same pass;
+- matrix products by oneDNN with weights packed beforehand (``packed.py``), with bias, GELU and residual sum
+  in the same pass;
 - what depends on the weights only (position bias, masks of the shifted windows, orders of the tokens) is
   computed once instead of in every call;
 - a block takes a part of the windows at a time, and leaves the tokens in its order: the next one moves them

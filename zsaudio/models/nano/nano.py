@@ -4,7 +4,8 @@ It knows several hundred sounds by name. A label is scored by those whose names 
 
 - Audio: YAMNet tells 521 classes of AudioSet (``yamnet.py``); its features and a network of our own
   (``tower.py``) tell the fifty classes of ESC-50, instruments, alarms and the like. The embedding of a frame
-  says of each sound by how many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``.
+  says of each sound by how many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``; a class of
+  AudioSet from ``USUAL`` on, since less than usual, as in noise, is no evidence against a sound.
 - Text: a small sentence encoder. A known name weighs ``softmax(SHARPNESS * cosine)`` (ConSE: Norouzi et al.,
   ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and,
   less, for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
@@ -45,6 +46,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights" / "nano"
 TEMPLATES = ("{}",)
 SHARPNESS = 40.0  # of the weights of known names
 LOWEST, HIGHEST = -4.0, 12.0  # outputs of rows, in spreads
+USUAL = -1.0  # the lowest of AudioSet's classes
 GUESS_BELOW = 0.6  # cosine with the nearest known name below which a label is a guess
 _PROMPTS = 1024  # embedded at a time, which bounds the memory that many labels take
 
@@ -98,7 +100,12 @@ class NanoAudio(nn.Module):
         """Return embeddings ``(batch, ceil(n_samples / STRIDE), dim)`` of waveforms."""
         features = self.features(waveform)
         own = self.own_rows(self.tower(waveform)) + self.own_features(logarithm(features))
-        return torch.cat([self.audioset_rows(features), own], dim=2).clamp(LOWEST, HIGHEST)
+        return torch.cat([self.classes(features), own.clamp(LOWEST, HIGHEST)], dim=2)
+
+    def classes(self, features: Tensor) -> Tensor:
+        """Return what YAMNet's features say of AudioSet's classes, ``(..., audioset)``."""
+        outputs: Tensor = self.audioset_rows(features)
+        return outputs.clamp(USUAL, HIGHEST)
 
 
 class NanoText(nn.Module):
