@@ -56,8 +56,8 @@ class NanoConfig:
     """Sizes that the weights have; stored with them."""
 
     audioset: int = 521  # known sounds
-    own: int = 219
-    names: int = 808  # of the known sounds
+    own: int = 212
+    names: int = 906  # of the known sounds
     vocabulary: int = 30522
     rank: int = 128
     text_dim: int = 384
