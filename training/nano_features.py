@@ -201,6 +201,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for caches and checkpoints")
     add_runs(parser)
     options = parser.parse_args()
+    if options.step == "choose" and not options.inner:
+        parser.error("settings are chosen on --inner")
     torch.set_num_threads(1)
     if options.step == "choose":
         choose(options)

@@ -159,7 +159,7 @@ class Pupil(nn.Module):
         Features of a frame that it learns from.
     """
 
-    FEATURES_WEIGHT = 5.0
+    FEATURES_WEIGHT = 5.0  # of the features' loss, beside that of the classes
 
     def __init__(self, told: Told, sounds: Sequence[Sound], inputs: int) -> None:
         super().__init__()

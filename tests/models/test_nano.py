@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from zsaudio.labels import LabelSet
-from zsaudio.models.nano.nano import HIGHEST, LOWEST, WEIGHTS, Nano
+from zsaudio.models.nano.nano import HIGHEST, LOWEST, USUAL, WEIGHTS, Nano
 
 RATE = 16_000
 BEEPS = re.compile("alarm|beep")  # a tone may be called so
@@ -72,6 +72,7 @@ def test_frames_cover_arrays_of_any_length(nano: Nano, sound: np.ndarray, n_samp
     assert frames.shape == (-(-n_samples // round(nano.frame_s * RATE)), nano.dim)
     assert frames.dtype == np.float32
     assert frames.min() >= LOWEST and frames.max() <= HIGHEST
+    assert frames[:, : nano.config.audioset].min() >= USUAL
 
 
 def test_weights_of_known_sounds_do_not_depend_on_other_texts(
