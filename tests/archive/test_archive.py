@@ -78,10 +78,13 @@ def detected(
     return sorted((clip.clip, event) for clip in clips for event in clip.events)
 
 
-def assert_same(one: list[tuple[str, Event]], other: list[tuple[str, Event]]) -> None:
+def assert_same(
+    one: list[tuple[str, Event]], other: list[tuple[str, Event]], edge_s: float = 0.0
+) -> None:  # a score that is HALF from a threshold may move an edge by a frame
     assert len(one) == len(other) > 0
     for (path, a), (other_path, b) in zip(one, other, strict=True):
-        assert (path, a.label, a.onset, a.offset) == (other_path, b.label, b.onset, b.offset)
+        assert (path, a.label) == (other_path, b.label)
+        assert (a.onset, a.offset) == pytest.approx((b.onset, b.offset), abs=edge_s + 1e-9)
         assert a.score == pytest.approx(b.score, abs=HALF)
 
 
@@ -122,7 +125,9 @@ def test_nano_scores_real_recordings_as_detect_does(
     assert archive.hop_s == pytest.approx(0.16 * n_frames)
     listener = Pooled(model, n_frames) if n_frames > 1 else model
     for labels in (["smoke alarm", "speech"], ["fire alarm", "somebody talks", "silence"]):
-        assert_same(events(archive, labels, 0.3), detected(listener, labels, 0.3, files))
+        assert_same(
+            events(archive, labels, 0.3), detected(listener, labels, 0.3, files), edge_s=archive.hop_s
+        )
 
 
 def test_clap_scores_as_detect_does_at_that_hop(tmp_path: Path, files: list[Path], clap_slaney: Path) -> None:
