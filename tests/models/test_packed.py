@@ -26,6 +26,19 @@ def test_a_layer_computes_what_torchs_does(activation: str, bias: bool) -> None:
 
 
 @needs_onednn
+def test_a_pickled_layer_keeps_its_activation_where_onednn_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(7, 5), 20 * torch.randn(3, 7)
+    packed = Packed(layer.weight, layer.bias, torch.float32, "hardtanh", [0.0, 6.0])
+    stored = pickle.dumps(packed)
+    monkeypatch.setattr("zsaudio.models.packed.has_onednn", lambda dtype: False)
+    torch.testing.assert_close(pickle.loads(stored)(x), layer(x).detach().clamp(0, 6))
+    torch.testing.assert_close(packed(x), layer(x).detach().clamp(0, 6))
+
+
+@needs_onednn
 @torch.no_grad()
 def test_a_packed_network_computes_the_same() -> None:
     torch.manual_seed(0)

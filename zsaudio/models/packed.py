@@ -28,7 +28,7 @@ class Packed:
     dtype
         float32 or bfloat16.
     activation
-        ``"none"``, ``"gelu"``, or ``"relu"`` and ``"hardtanh"``, which need oneDNN.
+        ``"none"``, or a function of ``torch.nn.functional``: ``"gelu"``, ``"relu"``, ``"hardtanh"``.
     limits
         What comes out of ``"hardtanh"`` lies between these.
     """
@@ -59,7 +59,8 @@ class Packed:
         """Return ``(..., outputs)`` of ``(..., inputs)``."""
         if not self._packed:
             x = functional.linear(x, self._weight, self._bias)
-            x = functional.gelu(x) if self._activation == "gelu" else x
+            if self._activation != "none":
+                x = getattr(functional, self._activation)(x, *self._limits)
             return x if add_to is None else x + add_to
         multiply: Any = torch.ops.mkldnn._linear_pointwise
         if self._activation == "gelu" and self._separate:
