@@ -187,8 +187,9 @@ def nano(_: Path) -> Subject:
     from zsaudio.models.nano.nano import Nano
 
     model = Nano()
-    with mock.patch.object(ConvBlock, "fuse"):
+    with mock.patch.object(ConvBlock, "fuse"), mock.patch("zsaudio.models.nano.nano.pack"):
         trained = Nano().audio.double()
+    trained.compute_in(torch.float64)
     bank = model.embed_labels(LABELS)
 
     @torch.inference_mode()
@@ -210,8 +211,8 @@ def nano(_: Path) -> Subject:
 def nano_keyword(_: Path) -> Subject:
     from zsaudio.models.speech.nano_keyword import NanoKeyword
 
-    model = NanoKeyword()
-    with mock.patch("zsaudio.models.speech.network.KeywordNetwork.fuse"):
+    model, folder = NanoKeyword(), "zsaudio.models.speech"
+    with mock.patch(f"{folder}.network.KeywordNetwork.fuse"), mock.patch(f"{folder}.nano_keyword.pack"):
         trained = NanoKeyword().network.double()
 
     @torch.inference_mode()

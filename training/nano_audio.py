@@ -207,7 +207,9 @@ def train(options: argparse.Namespace, run: Run | None = None) -> None:
     sounds = run.sounds(options.data, options.work)
     config = TowerConfig()
     mels = Mels(options.work, esc50(options.data) + others(options.data, options.work), config)
-    scenes = Scenes(sounds, mels, SceneOptions(shares=tuple(options.shares)), options.seed)
+    scenes = Scenes(
+        sounds, mels, SceneOptions(frames=options.frames, shares=tuple(options.shares)), options.seed
+    )
     texts = Texts(sounds, run.unseen, options.data, options.work)
     audio, logits = begin(options, scenes, device)
     frozen = audio.body[:FROZEN].requires_grad_(False)
@@ -275,6 +277,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_runs(parser)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument(
+        "--frames", type=int, default=SceneOptions.frames, help="of a scene, a multiple of 16"
+    )
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument(

@@ -175,7 +175,7 @@ def report_speed(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ten-minutes.flac"
         soundfile.write(path, np.tile(minute, 10), 48_000)
-        recognizer = Recognizer("@home")
+        recognizer = Recognizer("@home", dtype=options.dtype)
         recognizer.tag(minute[:48_000], 48_000)
         started = time.perf_counter()
         recognizer.tag(path)
@@ -189,9 +189,9 @@ def report_shipped(options: argparse.Namespace) -> None:
     names = sorted({clip.category for clip in clips})
     clips = [clip for clip in clips if clip.licence not in FREE]
     if options.figure == "mixtures":
-        report_mixtures(Nano(), clips, names)
+        report_mixtures(Nano(dtype=options.dtype), clips, names)
         return
-    value, heard = accuracy(Nano(), clips, names)
+    value, heard = accuracy(Nano(dtype=options.dtype), clips, names)
     print(f"{len(clips)} held-out clips, {len(names)} names: {value:.2%}")
     if options.details:
         report_details(clips, names, heard)
@@ -270,6 +270,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, help="folder of the checkpoints")
     parser.add_argument("--checkpoint", help="name of the checkpoint, if not `inner`")
+    parser.add_argument("--dtype", default="auto", help="precision, of what ships")
     parser.add_argument("--details", action="store_true", help="per class: right, and what else")
     options = parser.parse_args()
     if options.figure != "speed":

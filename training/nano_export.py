@@ -35,7 +35,7 @@ from zsaudio.models.nano import yamnet
 from zsaudio.models.nano.nano import WEIGHTS, Nano, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
-FEATURES_SHARE, AUDIOSET_SHARE = 0.3, 1 / 3  # of log-odds, beside 1 of our own network
+FEATURES_SHARE, AUDIOSET_SHARE = 0.3, 0.2  # of log-odds, beside 1 of our own network
 CHECKED = ("config.json", "model.safetensors", "names.csv", "tokenizer.json")
 YAMNET = (
     "weights of the part that knows AudioSet",

@@ -31,6 +31,7 @@ from training.nano_evaluate import Checkpoint
 from training.nano_names import ESC50, nearest_classes, own_sounds
 from training.nano_stress import changed
 from training.optimizer import adamw, set_rate
+from training.scenes import Picker, SceneOptions
 from zsaudio.detection.scoring import pool_frames
 from zsaudio.evaluation.metrics import average_precision
 from zsaudio.models.nano.nano import NanoAudio, logarithm
@@ -43,20 +44,19 @@ RATE_OF_LEARNING, DECAY, DROPPED = 2e-3, 0.3, 0.3
 
 
 class SceneMaker:
-    """Makes scenes of some sounds, half of which are from ESC-50."""
+    """Makes scenes of some sounds, which are drawn as those of the own network."""
 
     def __init__(self, sounds: list[Sound], seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.waves = [read_waveform(sound.path, RATE)[: SECONDS * RATE] for sound in sounds]
-        self.kinds = [[i for i, s in enumerate(sounds) if bool(s.fold) is kind] for kind in (True, False)]
+        self.pick = Picker(sounds, SceneOptions.shares, self.rng)
 
     def scene(self) -> tuple[np.ndarray, list[int]]:
         """Return a waveform and the numbers of its sounds."""
         rng, length = self.rng, SECONDS * RATE
         scene, chosen = np.zeros(length, np.float32), []
         for _ in range(int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))):
-            kind = self.kinds[int(rng.random() < 0.5)]
-            number = int(rng.choice(kind))
+            number = self.pick()
             wave = self.waves[number]
             if np.abs(wave).max() < QUIET:
                 continue
@@ -180,7 +180,7 @@ def choose(options: argparse.Namespace) -> None:
     kinds = changed([read_waveform(clip.path, RATE) for clip in clips])
     parts = {kind: [outputs(wave) for wave in waves] for kind, waves in {**kinds, "mixed": mixed}.items()}
     right = np.array([seen.index(clip.category) for clip in clips])
-    for shares in product((1.0,), (0.0, 0.3, 0.5, 0.7, 1.0), (0.0, 0.2, 1 / 3, 1 / 2)):
+    for shares in product((1.0,), (0.0, 0.3, 0.5, 0.7), (0.0, 0.1, 0.2, 0.3)):
         sums = {kind: [np.tensordot(shares, np.stack(o), 1) for o in own] for kind, own in parts.items()}
         pooled = {kind: np.stack([pool_frames(o) for o in own]) for kind, own in sums.items()}
         named = ", ".join(f"{kind} {(pooled[kind].argmax(1) == right).mean():.2%}" for kind in kinds)

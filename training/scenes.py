@@ -15,16 +15,18 @@ from training.data import FREESOUND, Mels, Sound
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
 FLOOR_DB = -50.0
-KINDS = ("ESC-50", "speech", "alarms", "formula", "soundfont", "instruments")
+KINDS = ("ESC-50", "speech", "alarms", "formula", "drones", "soundfont", "instruments")
 ALARMS = re.compile("alarm|siren|beep|ring|doorbell|horn")
 
 
 def kind_and_family(sound: Sound) -> tuple[str, str]:
     """Return what kind of sound it is, and what it shares with others of its kind."""
     if sound.fold:
-        return "ESC-50", ""
+        return "ESC-50", sound.category
     if any("speech" in text for text in sound.texts):
         return "speech", sound.texts[0]
+    if sound.texts[0] == "drone":
+        return "drones", ""
     if sound.source == "formula":
         return "alarms" if ALARMS.search(sound.texts[0]) else "formula", sound.texts[0]
     if sound.source == FREESOUND:
@@ -46,10 +48,41 @@ class SceneOptions:
     shift: int = 3  # bands
     masks: int = 2
     rooms: float = 0.35  # how often a sound is in a room
-    noise: float = 0.6  # how often there is background noise
-    noise_db: tuple[float, float] = (3.0, 30.0)  # how far it is below the scene
+    noise: float = 0.7  # how often there is background noise
+    white: float = 0.3  # how often this is white
+    noise_db: tuple[float, float] = (3.0, 25.0)  # how far it is below the scene
     telephones: float = 0.2  # how often a scene comes through a telephone or a small loudspeaker
-    shares: tuple[float, ...] = (0.56, 0.07, 0.09, 0.07, 0.13, 0.08)  # of the kinds
+    shares: tuple[float, ...] = (0.56, 0.07, 0.08, 0.06, 0.02, 0.13, 0.08)  # of the kinds
+
+
+class Picker:
+    """Draws sounds: first a kind, then a family of it, then one of its sounds.
+
+    So a name of many sounds does not crowd others out.
+
+    Parameters
+    ----------
+    sounds
+        The sounds.
+    shares
+        Of the kinds.
+    rng
+        Draws.
+    """
+
+    def __init__(self, sounds: Sequence[Sound], shares: Sequence[float], rng: np.random.Generator) -> None:
+        self.rng, self.shares = rng, shares
+        families: dict[str, dict[str, list[int]]] = {kind: {} for kind in KINDS}
+        for index, sound in enumerate(sounds):
+            kind, family = kind_and_family(sound)
+            families[kind].setdefault(family, []).append(index)
+        self.families = [list(families[kind].values()) for kind in KINDS]
+
+    def __call__(self) -> int:
+        """Return the index of a random sound."""
+        families = self.families[self.rng.choice(len(KINDS), p=self.shares)]
+        family = families[self.rng.integers(len(families))]
+        return int(family[self.rng.integers(len(family))])
 
 
 class Scenes:
@@ -61,22 +94,11 @@ class Scenes:
         self.mels = [mels[sound] for sound in sounds]
         self.loudness = [mel.astype(np.float32).max(1) for mel in self.mels]
         self.levels = np.array([np.percentile(loud, 95) for loud in self.loudness])
-        # by kind, then by family (ESC-50: clip by clip): a kind of many names must not crowd others out
-        families: dict[str, dict[str, list[int]]] = {kind: {} for kind in KINDS}
-        for index, sound in enumerate(sounds):
-            kind, family = kind_and_family(sound)
-            families[kind].setdefault(family, []).append(index)
-        self.families = [list(families[kind].values()) for kind in KINDS]
+        self.pick = Picker(sounds, options.shares, self.rng)
         config = TowerConfig()
         filters = mel_filters(config).double().numpy()
         self.widths = filters.sum(0)  # of the bands, in bins
         self.centres = np.linspace(0, config.sample_rate / 2, len(filters)) @ filters / self.widths  # Hz
-
-    def pick(self) -> int:
-        """Return the index of a random sound."""
-        families = self.families[self.rng.choice(len(KINDS), p=self.options.shares)]
-        family = families[self.rng.integers(len(families))]
-        return int(family[self.rng.integers(len(family))])
 
     def room(self, power: np.ndarray) -> np.ndarray:
         """Return mel powers in a made-up room: a tail that dies away under the direct sound."""
@@ -119,9 +141,11 @@ class Scenes:
         return result, begin
 
     def noise(self, power: np.ndarray) -> np.ndarray:
-        """Return mel powers of noise of some colour, from white or bluer to brown, for under a scene."""
-        colour = self.widths * self.centres ** -self.rng.uniform(-0.3, 2.2)
-        colour *= 10 ** (self.curve(len(colour)) / 20)
+        """Return mel powers of noise, white or of some colour from bluer to brown, for under a scene."""
+        colour = self.widths
+        if self.rng.random() >= self.options.white:
+            slope = self.rng.uniform(-0.3, 2.2)
+            colour = colour * self.centres**-slope * 10 ** (self.curve(len(colour)) / 20)
         level = power.sum(1).mean() * 10 ** (-self.rng.uniform(*self.options.noise_db) / 10)
         return np.asarray(
             level * colour / colour.sum() * self.rng.gamma(self.widths, 1 / self.widths, power.shape)

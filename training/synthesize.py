@@ -227,6 +227,33 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
     yield beat, "heartbeat|heart beating", ""
 
 
+def drone(rng: np.random.Generator) -> np.ndarray:
+    """Return four propellers: harmonics of nearly the same, unsteady blade frequency, and rushing air."""
+    length = 4.0
+    t = seconds(length)
+    speed = np.exp(rng.uniform(np.log(90), np.log(600)))  # blades that pass in a second
+    points = np.linspace(0, length, int(rng.integers(3, 12)))
+    climb = np.interp(t, points, rng.normal(1, rng.uniform(0.002, 0.06), len(points)))
+    harmonics = np.arange(1, 40)
+    strengths = harmonics ** -rng.uniform(0.2, 1.6) * np.exp(rng.normal(0, 0.7, len(harmonics)))
+    wave = np.zeros(len(t))
+    for _ in range(int(rng.choice([3, 4, 4, 4, 6, 8]))):
+        wobble = sosfilt(butter(1, 4, fs=RATE, output="sos"), rng.standard_normal(len(t)))
+        steady = rng.normal(1, 0.02) * climb + rng.uniform(0.002, 0.01) * wobble / wobble.std()
+        phase = 2 * np.pi * np.cumsum(speed * steady) / RATE
+        for harmonic, strength in zip(harmonics, strengths, strict=True):
+            if harmonic * speed < 7000:
+                wave += strength * np.sin(harmonic * phase + rng.uniform(0, 2 * np.pi))
+    air = noise(rng, length, rng.uniform(0.0, 1.5))
+    return wave / wave.std() + 10 ** (rng.uniform(-25, 3) / 20) * air / air.std()
+
+
+def drones(rng: np.random.Generator, count: int) -> Iterator[Clip]:
+    """Yield made-up drones."""
+    for _ in range(count):
+        yield drone(rng), "drone|drone flying|quadcopter|buzzing propellers of a small drone", "helicopter"
+
+
 def midi(events: list[tuple[float, bytes]]) -> bytes:
     """Return a MIDI file of ``(time in seconds, message)``."""
 
@@ -385,12 +412,13 @@ def main() -> None:
     folder = options.work / "synthetic"
     table = Path(__file__).parent / "general_midi.csv"
     count = 0
-    for seed, rounds, plays, sentences in ((0, 12, 6, 350), (1, 24, 6, 0)):
+    for seed, rounds, plays, sentences, flights in ((0, 12, 6, 350, 0), (1, 24, 6, 0, 0), (2, 0, 0, 0, 120)):
         rng = np.random.default_rng(seed)
         sources: Sources = [
             *[("formula", "CC0", signals(rng)) for _ in range(rounds)],
             *[("FluidR3 GM soundfont", "MIT", instruments(rng, table)) for _ in range(plays)],
             ("espeak-ng and flite", "CC0", speech(rng, speakable(options.data), sentences)),
+            ("formula", "CC0", drones(rng, flights)),
         ]
         count = write(folder, count, sources, rng)
     print(f"{count} clips in {folder}")

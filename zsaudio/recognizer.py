@@ -61,7 +61,8 @@ class Recognizer:
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
-        Precision of a CLAP model: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        Precision of the model for sounds: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. What
+        ``"auto"`` means is up to the model: of nano, float32.
     batch_size
         Number of windows in a batch, across recordings. CLAP on a CPU takes them one by one in any case; a
         GPU never gets more than this at once.

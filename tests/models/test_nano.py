@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from zsaudio.errors import OptionError
 from zsaudio.labels import LabelSet
 from zsaudio.models.nano.nano import HIGHEST, LOWEST, USUAL, WEIGHTS, Nano
 
@@ -58,6 +59,26 @@ def test_a_window_does_not_depend_on_its_neighbours(nano: Nano, sound: np.ndarra
     together = nano.encode_audio(windows)
     for window, frames in zip(windows, together, strict=True):
         np.testing.assert_allclose(frames, nano.encode_audio([window])[0], atol=1e-5)
+
+
+def test_bfloat16_changes_scores_little(nano: Nano, sound: np.ndarray) -> None:
+    rough, names = Nano(dtype="bfloat16"), ["siren", "static noise", "rain", "dog", "piano"]
+    exact, close = (scores(model, sound[: 3 * RATE], names) for model in (nano, rough))
+    assert 0 < np.abs(exact - close).max() < 0.05
+    (frames,) = pickle.loads(pickle.dumps(rough)).encode_audio([sound[: 3 * RATE]])
+    np.testing.assert_array_equal(frames, rough.encode_audio([sound[: 3 * RATE]])[0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        ("int8", "unknown dtype 'int8': choose one of auto, float32, bfloat16, float16"),
+        ("float16", "dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a CPU"),
+    ],
+)
+def test_a_precision_that_cannot_be_used(dtype: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Nano(dtype=dtype)
 
 
 def test_two_runs_are_equal(nano: Nano, sound: np.ndarray) -> None:

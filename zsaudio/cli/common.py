@@ -112,7 +112,7 @@ Dtype = Annotated[
     typer.Option(
         "--dtype",
         metavar="DTYPE",
-        help="Precision of a CLAP model: auto, float32, bfloat16 or float16.",
+        help="Precision of the model: auto, float32, bfloat16 or float16.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from zsaudio.errors import ModelError, OptionError
 
+Auto = TypeVar("Auto")
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -37,6 +40,23 @@ def resolve_device(device: str) -> torch.device:
     if kind == "mps" and not has_mps:
         raise OptionError(f"{missing}, it needs macOS on Apple silicon: use 'auto' or 'cpu'")
     return torch.device(device)
+
+
+def resolve_dtype(dtype: str, device: torch.device, auto: Auto) -> torch.dtype | Auto:
+    """Return the torch type for a precision option, for ``"auto"`` what ``auto`` is.
+
+    Raises
+    ------
+    OptionError
+        If there is no such precision, or the device cannot compute in it.
+    """
+    if dtype == "auto":
+        return auto
+    if dtype not in DTYPES:
+        raise OptionError(f"unknown dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")
+    if dtype == "float16" and device.type == "cpu":
+        raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a CPU")
+    return DTYPES[dtype]
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -80,7 +80,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self.linear = Packed(layer.weight, layer.bias, torch.float32)
+        self.linear = Packed(layer.weight, layer.bias, layer.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(..., outputs)`` of ``(..., inputs)``."""
@@ -96,7 +96,7 @@ class PackedPointwise(nn.Module):
     def __init__(self, layer: nn.Conv2d, activation: nn.Module | None) -> None:
         super().__init__()
         name, limits = _ACTIVATIONS.get(type(activation), ("none", []))  # type: ignore[arg-type]
-        self.linear = Packed(layer.weight.flatten(1), layer.bias, torch.float32, name, limits)
+        self.linear = Packed(layer.weight.flatten(1), layer.bias, layer.weight.dtype, name, limits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a map with other channels."""

@@ -20,16 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsaudio.errors import ModelError, OptionError
+from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import Kind, find_checkpoint, fingerprint, importing_transformers, load_part
-from zsaudio.models.device import explain_out_of_memory, has_bfloat16, resolve_device
+from zsaudio.models.device import explain_out_of_memory, has_bfloat16, resolve_device, resolve_dtype
 from zsaudio.models.text_cache import TextCache
 
 PE_AUDIO = Kind("PE audio", ("pe_audio", "pe_audio_video"), "--model nano, the bundled one")
 _AUDIO_HALF = {r"^audio_model\.": ""}  # names of weights in a PE-AV checkpoint
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TEXT_BATCH = 16
 
 
@@ -63,12 +62,8 @@ class PeAudio(LogitsByComparing):
     def __init__(self, source: str, device: str = "cpu", dtype: str = "auto") -> None:
         self.name = source
         self.device = resolve_device(device)
-        if dtype != "auto" and dtype not in DTYPES:
-            raise OptionError(f"unknown dtype {dtype!r}: choose auto, {', '.join(DTYPES)}")
-        if dtype == "float16" and self.device.type == "cpu":
-            raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a CPU")
         fast = torch.bfloat16 if has_bfloat16(self.device) else torch.float32
-        self.dtype = fast if dtype == "auto" else DTYPES[dtype]
+        self.dtype = resolve_dtype(dtype, self.device, auto=fast)
         self._folder = find_checkpoint(source, PE_AUDIO)
         with importing_transformers():
             try:

@@ -164,7 +164,7 @@ def load_model(model: str, *, device: str = "auto", dtype: str = "auto") -> Mode
     device
         ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
-        Precision of a large model's audio tower: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        Precision of the audio tower: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Raises
     ------

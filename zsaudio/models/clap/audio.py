@@ -19,7 +19,6 @@ from zsaudio.models.clap.gpu import Batches, TowerOnGpu, check_length, first_bat
 from zsaudio.models.device import has_bfloat16
 from zsaudio.models.threads import shared_threads
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 _MIN_COSINE = 0.999  # of embeddings in bfloat16 with those in float32, at least, for bfloat16 to be used
 
 _Embed = Callable[[Sequence[np.ndarray]], Tensor]  # windows -> embeddings (n_windows, dim), not normalised
@@ -37,11 +36,11 @@ class ClapAudio:
     device
         The device that it runs on.
     dtype
-        One of ``DTYPES``. ``auto`` is bfloat16 if the device has it natively and it hardly changes the
-        embeddings of some synthetic sounds, else float32.
+        The precision. None: bfloat16 if the device has it natively and it hardly changes the embeddings of
+        some synthetic sounds, else float32.
     """
 
-    def __init__(self, tower: Any, extractor: Any, device: torch.device, dtype: str) -> None:
+    def __init__(self, tower: Any, extractor: Any, device: torch.device, dtype: torch.dtype | None) -> None:
         self._tower, self._device = tower, device
         self.scale: float = tower.logit_scale_a.exp().item()
         self._n_samples: int = extractor.nb_max_samples
@@ -50,7 +49,7 @@ class ClapAudio:
         self._log_mel = LogMel(
             torch.from_numpy(filters), extractor.fft_window_size, extractor.hop_length, dtype=torch.float64
         )
-        self.dtype = self._best_dtype() if dtype == "auto" else getattr(torch, dtype)
+        self.dtype = dtype or self._best_dtype()
         self._embed = self._embedder(self.dtype)
         del self._tower
 

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from zsaudio.errors import ModelError, OptionError
+from zsaudio.errors import ModelError
 from zsaudio.labels import LabelSet
 from zsaudio.models.base import EmbeddingBank, LabelBank, LogitsByComparing, mean_of_prompts, own_bank
 from zsaudio.models.checkpoint import find_checkpoint, fingerprint, importing_transformers, load_part
-from zsaudio.models.clap.audio import DTYPES, ClapAudio
+from zsaudio.models.clap.audio import ClapAudio
 from zsaudio.models.clap.gpu import resample_margin, resamples_on
-from zsaudio.models.device import explain_out_of_memory, resolve_device
+from zsaudio.models.device import explain_out_of_memory, resolve_device, resolve_dtype
 from zsaudio.models.text_cache import TextCache
 from zsaudio.models.threads import shared_threads
 
@@ -74,11 +74,7 @@ class Clap(LogitsByComparing):
     def __init__(self, source: str, device: str = "cpu", dtype: str = "auto") -> None:
         self.name = source
         self.device = resolve_device(device)
-        if dtype not in DTYPES:
-            raise OptionError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
-        if dtype == "float16" and self.device.type == "cpu":
-            raise OptionError("dtype 'float16' needs a GPU: use 'bfloat16' or 'float32' on a CPU")
-        self._dtype = dtype
+        self._dtype = resolve_dtype(dtype, self.device, auto=None)
         self._folder = find_checkpoint(source)
         with importing_transformers():
             from transformers import ClapConfig, ClapFeatureExtractor
