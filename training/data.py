@@ -49,6 +49,11 @@ class Sound:
     title: str = ""
     fold: int = 0  # of ESC-50; 0 elsewhere
 
+    @property
+    def key(self) -> str:
+        """The sound's name in caches: its folder and file."""
+        return "/".join(self.path.parts[-2:])
+
 
 def partition(number: int) -> list[str]:
     """Return the ten classes of a partition."""
@@ -172,7 +177,7 @@ class Mels:
             length = max(4, ceil(len(wave) / config.stride)) * config.stride
             wave = np.pad(wave, (0, length - len(wave)))
             mel = front_end(torch.from_numpy(wave)[None])[0, :-1].numpy().astype(np.float16)
-            spans["/".join(sound.path.parts[-2:])] = [at, at + len(mel)]
+            spans[sound.key] = [at, at + len(mel)]
             parts.append(mel)
             at += len(mel)
         np.save(file, np.concatenate(parts))
@@ -180,5 +185,5 @@ class Mels:
 
     def __getitem__(self, sound: Sound) -> np.ndarray:
         """Return the log-mel of a sound."""
-        start, stop = self.spans["/".join(sound.path.parts[-2:])]
+        start, stop = self.spans[sound.key]
         return self.frames[start:stop]

@@ -131,7 +131,7 @@ class Told:
             wave = read_waveform(sound.path, RATE)[: LONGEST_S * RATE]
             wave = np.pad(wave, (0, max(0, STRETCH_S * RATE - len(wave))))
             starts = range(0, len(wave) - STRETCH_S * RATE + 1, RATE)
-            spans["/".join(sound.path.parts[-2:])] = [len(told), len(told) + len(starts)]
+            spans[sound.key] = [len(told), len(told) + len(starts)]
             told += [teacher.tell(wave[start : start + STRETCH_S * RATE]) for start in starts]
         probabilities, features = (np.stack(part).astype(np.float16) for part in zip(*told, strict=True))
         np.savez(file, probabilities=probabilities, features=features)
@@ -139,7 +139,7 @@ class Told:
 
     def row(self, sound: Sound, begin: float) -> int:
         """Return the number of the stretch of a sound that begins nearest to ``begin`` seconds."""
-        first, end = self.spans["/".join(sound.path.parts[-2:])]
+        first, end = self.spans[sound.key]
         return min(end - 1, first + round(begin))
 
 

@@ -85,7 +85,7 @@ def test_a_signal_without_an_output(recordings: Path) -> None:
 def test_an_interruption_before_a_command_has_begun(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted() -> None:
+    def interrupted(**options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(zsaudio.cli, "app", interrupted)

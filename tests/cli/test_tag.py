@@ -171,7 +171,27 @@ def test_wrong_usage(zs: Run, clips: Path, arguments: tuple[str, ...], message: 
 def test_wrong_options(zs: Run, clips: Path, arguments: tuple[str, ...]) -> None:
     ran = zs("tag", "clips/a.wav", *LABELS, *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert arguments[0] in " ".join(ran.err)
+    assert len(ran.err) == 1 and arguments[0] in ran.err[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("tag", "--nope"), "no such option: --nope"),
+        (("tag", "-l", "rain"), "missing argument 'INPUT...'; see zsaudio tag --help"),
+        (("nope",), "no such command 'nope'; see zsaudio --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(zs: Run, arguments: tuple[str, ...], line: str) -> None:
+    ran = zs(*arguments)
+    assert (ran.code, ran.out, len(ran.err)) == (2, "", 1)
+    assert ran.err[0].startswith(f"zsaudio: {line}")
+
+
+def test_without_arguments_the_help_is_printed(zs: Run) -> None:
+    ran = zs("tag")
+    assert (ran.code, ran.err) == (2, [])
+    assert "Usage: zsaudio tag" in ran.out
 
 
 def test_debug_shows_the_traceback(zs: Run, clips: Path) -> None:

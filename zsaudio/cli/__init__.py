@@ -35,6 +35,9 @@ from zsaudio.cli.tag import tag
 from zsaudio.cli.train import train
 from zsaudio.errors import ZsaudioError
 
+_INTERRUPTED = 130  # the exit code that Typer and shells give an interruption
+_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer has no public name for it
+
 
 class _Command(TyperCommand):
     """A command that has ``--help`` among the last options."""
@@ -118,15 +121,18 @@ def main() -> None:
     _interrupt_on_signals()
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
         finally:
             sys.stdout.flush()
-    except KeyboardInterrupt:
+        if code == _INTERRUPTED:
+            _end_interrupted()
+        if code:
+            sys.exit(code)
+    except (KeyboardInterrupt, typer.Abort):
         _end_interrupted()
-    except SystemExit as end:  # Typer makes one of an interruption, without a word
-        if end.__context__ is None or not isinstance(end.__context__.__cause__, KeyboardInterrupt):
-            raise
-        _end_interrupted()
+    except _UsageError as error:
+        _explain(error)
+        sys.exit(2)
     except BrokenPipeError:  # whoever reads our output has left, as `zsaudio ... | head` does
         _abandon_stdout()
         sys.exit(1)
@@ -141,7 +147,15 @@ def main() -> None:
 def _end_interrupted() -> None:
     common.message("interrupted")
     _abandon_stdout()
-    sys.exit(130)
+    sys.exit(_INTERRUPTED)
+
+
+def _explain(error: Any) -> None:
+    """Print what is wrong with a command line, unless its help was printed in place of an error."""
+    wrong = error.format_message().rstrip(".")
+    if wrong:
+        command = error.ctx.command_path if error.ctx is not None else "zsaudio"
+        common.message(f"{wrong[0].lower()}{wrong[1:]}; see {command} --help")
 
 
 def _describe(error: OSError) -> str:

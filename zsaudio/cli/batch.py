@@ -1,6 +1,7 @@
 """One run of ``tag`` or ``detect`` over many recordings: inputs, output, failures, messages, and its end."""
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ class Batch(Generic[Clip]):
             self._sink.close()
         except KeyboardInterrupt:
             common.message("interrupted" + ("; --resume goes on" if self._can_go_on else ""))
-            raise typer.Exit(130) from None
+            sys.exit(130)
         except OutputError as error:
             if self._debug or not self._can_go_on:
                 raise

@@ -178,9 +178,9 @@ class Nano(LogitsByComparing):
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
-        Precision of the convolutions: ``"auto"`` and ``"float32"`` give the same scores on every computer;
-        ``"bfloat16"`` is faster on processors that have it natively, and changes scores a little; ``"float16"``
-        needs a GPU.
+        Precision of the convolutions: ``"auto"`` and ``"float32"`` give the same scores on every computer,
+        ``"bfloat16"`` is faster on processors that have it natively, and changes scores a little.
+        ``"float16"`` needs a GPU.
 
     Raises
     ------
