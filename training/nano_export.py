@@ -27,15 +27,16 @@ from torch.nn.functional import one_hot
 
 from training.data import Sound, others
 from training.nano_audio import SHIP, Run, add_runs, choose_run
-from training.nano_names import AUDIOSET, known_names, nearest_classes, own_sounds
+from training.nano_names import AUDIOSET, known_names, nearest, nearest_classes, own_sounds
 from training.nano_network import TrainedText
 from training.nano_text import load_text, load_tokenizer, sentences
 from zsaudio.models.checksums import write_sums
 from zsaudio.models.nano import yamnet
-from zsaudio.models.nano.nano import WEIGHTS, Nano, NanoConfig, NanoText
+from zsaudio.models.nano.nano import GUESS_BELOW, WEIGHTS, Nano, NanoConfig, NanoText
 from zsaudio.models.nano.tower import TowerConfig, mel_filters
 
 FEATURES_SHARE, AUDIOSET_SHARE = 0.3, 0.2  # of log-odds, beside 1 of our own network
+OWN_EVIDENCE = 0.3  # of our own sound, for a name of AudioSet that is like its own
 CHECKED = ("config.json", "model.safetensors", "names.csv", "tokenizer.json")
 YAMNET = (
     "weights of the part that knows AudioSet",
@@ -141,15 +142,20 @@ def table(
 ) -> tuple[Tensor, Tensor]:
     """Return the embeddings of the known names, and what each stands for, ``(names, sounds)``.
 
-    A name of AudioSet stands for its class. Both networks hear what our own learned: its names stand for its
-    own sound and, with a weight of ``evidence``, for the classes of AudioSet with the names nearest to it.
+    A name stands for its sound and, less, for the sounds of the other network with the names nearest to it:
+    one of our own for classes of AudioSet, with a weight of ``evidence``; one of AudioSet for our own sounds,
+    with a weight of ``OWN_EVIDENCE``, if a name of these is so near that it would be no guess.
     """
     known = known_names(audioset, own)
     found = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET + len(own)).float()
-    near = nearest_classes(text, audioset, [names[0] for names in own])
+    of_classes = nearest_classes(text, audioset, [names[0] for names in own])
+    of_own = [(name, sound - AUDIOSET) for name, sound in known if sound >= AUDIOSET]
+    alike, cosines = nearest(text, of_own, [name for name, _ in known])
     for row, (_, sound) in enumerate(known):
         if sound >= AUDIOSET:
-            found[row, :AUDIOSET] = evidence * near[sound - AUDIOSET]
+            found[row, :AUDIOSET] = evidence * of_classes[sound - AUDIOSET]
+        elif cosines[row] > GUESS_BELOW:
+            found[row, AUDIOSET:] = OWN_EVIDENCE * alike[row]
     return sentences(text, [name for name, _ in known]), found
 
 

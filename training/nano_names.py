@@ -48,9 +48,16 @@ def known_names(audioset: Sequence[str], own: Sequence[tuple[str, ...]] = ()) ->
     return classes + [(name, AUDIOSET + n) for n, names in enumerate(own) for name in names]
 
 
-def nearest_classes(text: NanoText, audioset: Sequence[str], names: list[str]) -> Tensor:
-    """Return how much each name is like those of AudioSet's classes, ``(names, 521)``; rows sum to 1."""
-    known = known_names(audioset)
+def nearest(text: NanoText, known: Sequence[tuple[str, int]], names: list[str]) -> tuple[Tensor, Tensor]:
+    """Return how much each name is like those of known sounds, and its cosine with the nearest name.
+
+    The former is ``(names, sounds)``, and rows sum to 1.
+    """
     cosines = sentences(text, names) @ sentences(text, [name for name, _ in known]).T
-    of_class = one_hot(torch.tensor([sound for _, sound in known]), AUDIOSET).float()
-    return torch.softmax(SHARPNESS * cosines, dim=1) @ of_class
+    of_sound = one_hot(torch.tensor([sound for _, sound in known])).float()
+    return torch.softmax(SHARPNESS * cosines, dim=1) @ of_sound, cosines.amax(1)
+
+
+def nearest_classes(text: NanoText, audioset: Sequence[str], names: list[str]) -> Tensor:
+    """Return how much each name is like those of AudioSet's classes, ``(names, 521)``."""
+    return nearest(text, known_names(audioset), names)[0]

@@ -39,7 +39,7 @@ TRUE = {
     "speech": {"speech", "crowd talking", "shouting"},
     "instruments": {"music", "street music"},
     "noise": set(),
-    "drones": {"helicopter", "airplane"},
+    "drones": {"drone", "helicopter", "airplane"},
 }
 
 

@@ -7,8 +7,8 @@ It knows several hundred sounds by name. A label is scored by those whose names 
   says of each sound by how many spreads it is above what is usual, from ``LOWEST`` to ``HIGHEST``; a class of
   AudioSet from ``USUAL`` on, since less than usual, as in noise, is no evidence against a sound.
 - Text: a small sentence encoder. A known name weighs ``softmax(SHARPNESS * cosine)`` (ConSE: Norouzi et al.,
-  ICLR 2014). A name of AudioSet stands for its class; one that our network learned for its own sound and,
-  less, for AudioSet's nearest. The embedding of a text is the weight of each sound in this sum.
+  ICLR 2014). A name of AudioSet stands for its class, one that our network learned for its own sound; each,
+  less, for those of the other with the nearest names. The embedding of a text is the weight of each sound.
 - The log-odds of a label in a frame are ``scale * product + bias``, with the inner product of both; the odds
   of a stretch of audio are the mean of its frames' odds.
 
@@ -56,8 +56,8 @@ class NanoConfig:
     """Sizes that the weights have; stored with them."""
 
     audioset: int = 521  # known sounds
-    own: int = 212
-    names: int = 906  # of the known sounds
+    own: int = 216
+    names: int = 910  # of the known sounds
     vocabulary: int = 30522
     rank: int = 128
     text_dim: int = 384
