@@ -5,10 +5,11 @@
     python -m training.nano_stress strangers --data DATA   # labels that are told where none is true
                                                            # [--background @music-instruments]
     python -m training.nano_stress instruments --data DATA # which of ten instruments it is
+    python -m training.nano_stress drones --data DATA      # how often "drone" is told of drones
     python -m training.nano_stress confusion --data DATA --figure FILE
 
-All but ``strangers`` and ``instruments`` look at the 230 clips of ESC-50 that the shipped weights did not
-learn from. The other names are in ``synonyms.csv``; none of them is a text that nano learned.
+All but ``strangers``, ``instruments`` and ``drones`` look at the 230 clips of ESC-50 that the shipped weights
+did not learn from. The other names are in ``synonyms.csv``; none of them is a text that nano learned.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.signal import butter, sosfilt
+from scipy.special import expit
 from soxr import resample
 
 from training.data import FREE, Sound, esc50, instruments, read_rows, read_waveform
@@ -155,6 +157,15 @@ def report_strangers(options: argparse.Namespace) -> None:
             )
 
 
+def report_drones(options: argparse.Namespace) -> None:
+    """Print how often "drone" is told of drones, of which nano learned made-up ones, and of other sounds."""
+    others = [read_waveform(sound.path, RATE) for sound in held_out(options.data)[0]]
+    nano, kinds = Nano(), strangers(options.data) | {"held-out clips": others}
+    for kind, waves in kinds.items():
+        told = expit(classify(nano, waves, ["drone"])) >= 0.5
+        print(f"{kind}: a score of 0.5 or more in {told.mean():.1%} of {len(waves)}")
+
+
 def report_instruments(options: argparse.Namespace) -> None:
     """Print how often recordings of instruments that nano did not hear are told apart."""
     sounds = instruments(options.data, learned=False)
@@ -184,6 +195,7 @@ FIGURES = {
     "synonyms": report_synonyms,
     "strangers": report_strangers,
     "instruments": report_instruments,
+    "drones": report_drones,
     "confusion": report_confusion,
 }
 
