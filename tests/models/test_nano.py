@@ -116,6 +116,23 @@ def test_a_known_name_is_its_sound(nano: Nano) -> None:
     assert weights[sounds["dog"]] > 0.8
 
 
+@pytest.mark.parametrize(
+    ("name", "like", "share"),
+    [
+        ("bark", "dog", 0.3),
+        ("honk", "car horn", 0.3),
+        ("crowing", "rooster", 0.23),
+        ("didgeridoo", "dog", 0.0),
+    ],
+)
+def test_a_name_of_audioset_speaks_for_a_like_sound_of_our_own(
+    nano: Nano, name: str, like: str, share: float
+) -> None:
+    embedding, own = nano.encode_text([name])[0], nano.encode_text([like])[0].argmax()
+    assert own >= nano.parts[0] > embedding.argmax()
+    assert embedding[own] == pytest.approx(share, abs=0.01)
+
+
 def test_the_nearest_names_come_first(nano: Nano) -> None:
     (found, unknown) = nano.nearest(["a dog barking", "xqzzy"], 3)
     assert len(found) == 3
