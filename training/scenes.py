@@ -65,22 +65,24 @@ class Picker:
     sounds
         The sounds.
     shares
-        Of the kinds.
+        Of the kinds; a kind that has no sound is left out.
     rng
         Draws.
     """
 
     def __init__(self, sounds: Sequence[Sound], shares: Sequence[float], rng: np.random.Generator) -> None:
-        self.rng, self.shares = rng, shares
+        self.rng = rng
         families: dict[str, dict[str, list[int]]] = {kind: {} for kind in KINDS}
         for index, sound in enumerate(sounds):
             kind, family = kind_and_family(sound)
             families[kind].setdefault(family, []).append(index)
         self.families = [list(families[kind].values()) for kind in KINDS]
+        present = np.array([share * bool(own) for share, own in zip(shares, self.families, strict=True)])
+        self.shares = present / present.sum()
 
     def __call__(self) -> int:
         """Return the index of a random sound."""
-        families = self.families[self.rng.choice(len(KINDS), p=self.shares)]
+        families = self.families[self.rng.choice(len(self.shares), p=self.shares)]
         family = families[self.rng.integers(len(families))]
         return int(family[self.rng.integers(len(family))])
 

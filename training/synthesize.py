@@ -228,7 +228,7 @@ def signals(rng: np.random.Generator) -> Iterator[Clip]:  # noqa: PLR0915
 
 
 def drone(rng: np.random.Generator) -> np.ndarray:
-    """Return four propellers: harmonics of nearly the same, unsteady blade frequency, and rushing air."""
+    """Return propellers: harmonics of blade frequencies, nearly the same and wavering, and rushing air."""
     length = 4.0
     t = seconds(length)
     speed = np.exp(rng.uniform(np.log(90), np.log(600)))  # blades that pass in a second
