@@ -36,12 +36,12 @@ def live(page: Page) -> None:
 
 def archive(page: Page) -> None:
     """Search, and answer two hits."""
-    page.fill("#archive-words textarea, #archive-words input", "an ambulance siren")
+    page.fill("#archive-words textarea, #archive-words input", "a trumpet")
     page.locator("#archive-search").click()
     hits = page.locator("#archive-hits tbody tr")
     hits.first.wait_for(timeout=WAIT_MS)
-    hits.first.get_by_text("Yes").click()
-    hits.nth(1).get_by_text("No").click()
+    hits.first.get_by_role("button", name="Yes").click()
+    hits.nth(1).get_by_role("button", name="No").click()
 
 
 def model(page: Page) -> None:
