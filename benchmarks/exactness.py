@@ -189,7 +189,6 @@ def nano(_: Path) -> Subject:
     model = Nano()
     with mock.patch.object(ConvBlock, "fuse"), mock.patch("zsaudio.models.nano.nano.pack"):
         trained = Nano().audio.double()
-    trained.compute_in(torch.float64)
     bank = model.embed_labels(LABELS)
 
     @torch.inference_mode()

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from training.data import others, read_waveform
 from training.mixtures import fit, mixtures
 from training.nano_audio import add_runs, choose_run
-from training.nano_names import ESC50, known_names
-from training.nano_text import load_text, sentences
+from training.nano_names import ESC50, nearest_classes
+from training.nano_text import load_text
 from training.yamnet import read_yamnet
 from zsaudio.models.nano import yamnet
-from zsaudio.models.nano.nano import HIGHEST, USUAL, NanoAudio, NanoConfig, NanoText
+from zsaudio.models.nano.nano import HIGHEST, USUAL, NanoAudio, NanoConfig
 from zsaudio.models.nano.tower import TowerConfig, front_end, mel_filters
 
 MIXTURES, OTHERS = 800, 300  # scenes of which the scale and bias are fitted: of ESC-50, of other sounds
@@ -81,12 +80,7 @@ def main() -> None:
             if not strangers[i].category
         ]
         truth = np.concatenate([truth, np.zeros((len(waves) - len(truth), len(ESC50)), bool)])
-        text = load_text(options.work)
-        known = known_names(names)
-        encoder = NanoText(NanoConfig(own=0, names=len(known)))
-        encoder.names = sentences(text, [name for name, _ in known])
-        encoder.table = one_hot(torch.tensor([sound for _, sound in known])).float()
-        labels = encoder.weigh(sentences(text, ESC50)).T
+        labels = nearest_classes(load_text(options.work), names, ESC50).T
         outputs = [audioset(audio, wave).clamp(USUAL, HIGHEST) @ labels for wave in waves]
     scale, bias = (round(value, 4) for value in fit([own.numpy() for own in outputs], truth))
     state = {

@@ -188,10 +188,11 @@ def report_shipped(options: argparse.Namespace) -> None:
     clips = esc50(options.data)
     names = sorted({clip.category for clip in clips})
     clips = [clip for clip in clips if clip.licence not in FREE]
+    nano = Nano(dtype=options.dtype)
     if options.figure == "mixtures":
-        report_mixtures(Nano(dtype=options.dtype), clips, names)
+        report_mixtures(nano, clips, names)
         return
-    value, heard = accuracy(Nano(dtype=options.dtype), clips, names)
+    value, heard = accuracy(nano, clips, names)
     print(f"{len(clips)} held-out clips, {len(names)} names: {value:.2%}")
     if options.details:
         report_details(clips, names, heard)

@@ -8,7 +8,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from zsaudio.models.clap import cpu as htsat
 from zsaudio.models.clap.clap import BACKGROUND, Clap, _audio_tower_class
 from zsaudio.models.device import has_bfloat16, resolve_device
 from zsaudio.models.threads import start_threads
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PROMPTS = ["This is a sound of dog barking.", "a cat", "This is a sound of rain on a tin roof."]
 
@@ -48,15 +49,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test an empty cache."""
     monkeypatch.setenv("ZSAUDIO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep so small a model to one thread: two are slower, by far where another process has a processor."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def transformers_says(checkpoint: Path, clips: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -35,7 +35,6 @@ from zsaudio.cli.tag import tag
 from zsaudio.cli.train import train
 from zsaudio.errors import ZsaudioError
 
-_INTERRUPTED = 130  # the exit code that Typer and shells give an interruption
 _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer has no public name for it
 
 
@@ -124,7 +123,7 @@ def main() -> None:
             code = app(standalone_mode=False)
         finally:
             sys.stdout.flush()
-        if code == _INTERRUPTED:
+        if code == common.INTERRUPTED:
             _end_interrupted()
         if code:
             sys.exit(code)
@@ -144,10 +143,9 @@ def main() -> None:
         sys.exit(1 if isinstance(error, OSError) else 2)
 
 
-def _end_interrupted() -> None:
-    common.message("interrupted")
+def _end_interrupted() -> NoReturn:
     _abandon_stdout()
-    sys.exit(_INTERRUPTED)
+    common.end_interrupted()
 
 
 def _explain(error: Any) -> None:

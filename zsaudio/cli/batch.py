@@ -1,7 +1,6 @@
 """One run of ``tag`` or ``detect`` over many recordings: inputs, output, failures, messages, and its end."""
 
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,8 +109,7 @@ class Batch(Generic[Clip]):
             n_done, total = self._write_all(todo, results, prepare)
             self._sink.close()
         except KeyboardInterrupt:
-            common.message("interrupted" + ("; --resume goes on" if self._can_go_on else ""))
-            sys.exit(130)
+            common.end_interrupted("--resume goes on" if self._can_go_on else "")
         except OutputError as error:
             if self._debug or not self._can_go_on:
                 raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 
@@ -30,6 +30,8 @@ INPUT = "Recordings"
 EVENTS = "Events"
 OUTPUT = "Results"
 MESSAGES = "Messages"
+
+INTERRUPTED = 130  # the exit code that Typer and shells give an interruption
 
 
 def _set_debug(value: bool) -> bool:
@@ -259,6 +261,12 @@ def message(text: str) -> None:
     """Print one line on stderr; control characters in names are shown, so that they do nothing."""
     with suppress(OSError):  # nobody to read it
         print(f"zsaudio: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+def end_interrupted(advice: str = "") -> NoReturn:
+    """End the process as interrupted, with the exit code that shells give that."""
+    message("; ".join(filter(None, ("interrupted", advice))))
+    sys.exit(INTERRUPTED)
 
 
 def set_verbosity(verbose: bool, quiet: bool = False) -> None:

@@ -170,8 +170,7 @@ def index(
                     if debug:
                         traceback.print_exception(each.error)
     except KeyboardInterrupt:
-        common.message("interrupted; the same command goes on")
-        sys.exit(130)
+        common.end_interrupted("the same command goes on")
     if optimize and opened.optimize() and not quiet:
         common.message(f"{archive}: indexed")
     _report(opened, counts, seconds, quiet)

@@ -221,8 +221,7 @@ def write_shards(
             for _ in show_progress(tally.take(run.work()), None, "working", quiet):
                 pass
         except KeyboardInterrupt:
-            common.message("interrupted; the same command goes on")
-            sys.exit(130)
+            common.end_interrupted("the same command goes on")
     if manifest.n_failed:
         common.message(f"{counted(manifest.n_failed, 'recording')} failed before, as the column error says")
     if not quiet:

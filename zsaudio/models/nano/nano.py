@@ -96,11 +96,6 @@ class NanoAudio(nn.Module):
         maps: Tensor = self.yamnet(mel.to(self.tower.precision, memory_format=torch.channels_last))
         return maps.to(mel.dtype).mean(3).transpose(1, 2)
 
-    def compute_in(self, dtype: torch.dtype) -> None:
-        """Let the convolutions compute in another precision than float32."""
-        self.yamnet.to(dtype)
-        self.tower.compute_in(dtype)
-
     def forward(self, waveform: Tensor) -> Tensor:
         """Return embeddings ``(batch, ceil(n_samples / STRIDE), dim)`` of waveforms."""
         features = self.features(waveform)
@@ -213,6 +208,7 @@ class Nano(LogitsByComparing):
         weights = {name: value.float() for name, value in weights.items()}
         weights["text.words.weight"] *= weights.pop("words.scale")
         self.device = resolve_device(device)
+        precision = resolve_dtype(dtype, self.device, auto=torch.float32)
         mel = yamnet.LogMagnitudes(weights.pop("yamnet.filters"))
         tower_mel = front_end(TowerConfig(), weights.pop("mel.filters"))
         with Blank():
@@ -224,7 +220,8 @@ class Nano(LogitsByComparing):
         for module in self.audio.modules():
             if isinstance(module, ConvBlock):
                 module.fuse()
-        self.audio.compute_in(resolve_dtype(dtype, self.device, auto=torch.float32))
+        for convolutions in (self.audio.yamnet, self.audio.tower.body, self.audio.tower.collapse):
+            convolutions.to(precision)
         if self.device.type == "cpu":
             pack(self.audio)
         self.audio.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -55,8 +55,6 @@ def as_image(mel: Tensor) -> Tensor:
 class Tower(nn.Module):
     """A waveform in, an embedding per frame out, near the texts that are true of it."""
 
-    precision = torch.float32  # of the convolutions
-
     def __init__(self, config: TowerConfig, mel: LogMel) -> None:
         super().__init__()
         self.config, self.mel = config, mel
@@ -67,16 +65,15 @@ class Tower(nn.Module):
         self.drop = nn.Dropout(0.2)
         self.out = nn.Linear(config.head, config.dim)
 
+    @property
+    def precision(self) -> torch.dtype:
+        """That of the convolutions."""
+        return next(self.body.parameters()).dtype
+
     def features(self, mel: Tensor) -> Tensor:
         """Return features ``(batch, frames // 16, head)`` of log-mels whose length is a multiple of 16."""
         x: Tensor = self.collapse(self.body(as_image(mel).to(self.precision))).to(mel.dtype)
         return x.squeeze(3).transpose(1, 2)
-
-    def compute_in(self, dtype: torch.dtype) -> None:
-        """Let the convolutions compute in another precision than float32; for inference only."""
-        self.precision = dtype
-        self.body.to(dtype)
-        self.collapse.to(dtype)
 
     def embed(self, mel: Tensor) -> Tensor:
         """Return embeddings ``(batch, frames // 16, dim)`` of log-mels."""
